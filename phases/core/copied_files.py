@@ -96,9 +96,9 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, ignore: Ignore) -> Ignore
     """
     # Sources of volumes change without a build, so no image contains them.
     mounted = is_one_of(layer.folder, (volume.source for volume in habitat.volumes))
-    ignore = ignore.also(*NOT_IN_PHASE_6).also_if(mounted)
+    ignore = ignore.also(*NOT_IN_PHASE_6, f"/{BEFORE_MIGRATION}").also_if(mounted)
     if layer.name == "local":
-        ignore = ignore.also(f"/{BEFORE_MIGRATION}", *_dockerfile_names(habitat))
+        ignore = ignore.also(*_dockerfile_names(habitat))
         # .dockerignore counts here too, also with `dockerfile: false`.
         if habitat.has_dockerfile or not habitat.dockerfile:
             ignore = ignore.also_by(dockerignore(habitat.folder, habitat.dockerfile))

@@ -11,13 +11,13 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config import names, yaml_tree
+from phases.core.config import names, older_form, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
 from phases.core.model import ConfigLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from phases.core.config.yaml_tree import Tree
     from phases.core.model import Habitat
@@ -34,22 +34,38 @@ def habitat_names(root: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
 
 
-def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = None) -> Habitat:
+def load(root: Path, name: str, phase_names: Iterable[str], texts: Mapping[str, str] | None = None) -> Habitat:
     """Read, merge, validate and resolve the configs of a habitat.
 
     Args:
         root: The root of the project.
         name: The name of the habitat.
         phase_names: The names of all phases.
-        text: The text to use in place of the habitat's config.yaml.
+        texts: From the name of a layer to the text to use in place of its config.yaml.
 
     Raises:
         ConfigError: With the line of the first thing that is wrong.
 
     """
-    layers = _layers(root, name)
-    trees = (_tree(layer, text if layer.name == "local" else None) for layer in layers)
-    return resolve(root, name, layers, reduce(partial(merge, key=""), trees), tuple(phase_names))
+    layers = layers_of(root, name)
+    read = trees(layers, texts or {})
+    try:
+        return resolve(root, name, layers, merged(read), tuple(phase_names))
+    except ConfigError as error:
+        if any(older_form.keys(tree) for tree in read):
+            remedy = f"the config has the form of claude-habitat, which doit migrate:{name} converts"
+            raise ConfigError(error.message, where=error.where, remedy=remedy) from error
+        raise
+
+
+def merged(trees: Iterable[Tree]) -> Tree:
+    """Return the configs of all layers as one. Raises ConfigError."""
+    return reduce(partial(merge, key=""), trees)
+
+
+def trees(layers: Iterable[ConfigLayer], texts: Mapping[str, str]) -> list[Tree]:
+    """Return the config of each layer; `texts` are those to use in place of files. Raises ConfigError."""
+    return [_tree(layer, texts.get(layer.name)) for layer in layers]
 
 
 def _tree(layer: ConfigLayer, text: str | None) -> Tree:
@@ -59,7 +75,7 @@ def _tree(layer: ConfigLayer, text: str | None) -> Tree:
     return yaml_tree.load(layer.folder / "config.yaml", layer=layer.name, shown=shown)
 
 
-def _layers(root: Path, name: str) -> tuple[ConfigLayer, ...]:
+def layers_of(root: Path, name: str) -> tuple[ConfigLayer, ...]:
     """Return the layers of a habitat. Raises ConfigError if its name or its folder is wrong."""
     folder, shown = root / "habitats" / name, f"habitats/{name}"
     if not names.is_habitat_name(name):

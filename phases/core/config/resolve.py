@@ -13,7 +13,6 @@ from phases.core.config import secrets as config_secrets
 from phases.core.config.entry_and_build import build, entry_point
 from phases.core.config.mounts import caches, persist, volume_conflicts, volumes
 from phases.core.config.names import USER
-from phases.core.config.points import Points
 from phases.core.config.scope import Scope
 from phases.core.config.validation import validate
 from phases.core.errors import ConfigError, did_you_mean
@@ -63,7 +62,7 @@ def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, ph
 
 def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: str, phases: Sequence[str]) -> Habitat:
     has_dockerfile = bool(dockerfile_name) and (scope.layers[-1].folder / dockerfile_name).is_file()
-    points = Points(scope, phases, has_dockerfile=has_dockerfile)
+    points = sections.Points(scope, phases, has_dockerfile=has_dockerfile)
     hook_commands = tuple(sections.hooks(scope, config.hooks, points))
     all_secrets = config_secrets.of_all_layers(scope, config.secrets, [hook.point.phase for hook in hook_commands])
     secrets = config_secrets.latest(all_secrets)

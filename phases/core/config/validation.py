@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from phases.core.config.yaml_tree import Tree
     from phases.core.json_types import Key
 
-# Keys of an earlier tool, which `doit migrate` converts.
-_RENAMED = {"repositories": "repos", "container": "entry", "claude": "entry"}
-
 # The words for msgspec's types, and for what to write instead.
 _TYPES = {
     "array": "a list",
@@ -80,8 +77,7 @@ def _translated(text: str, tree: Tree) -> ConfigError:
 
 
 def _unknown_key(key: str, path: Key, tree: Tree) -> ConfigError:
-    new = _RENAMED.get(key) if not path else None
-    remedy = f"it is called '{new}' now" if new else did_you_mean(key, _known_keys(path))
+    remedy = did_you_mean(key, _known_keys(path))
     return ConfigError(f"{_prefix(path)}unknown key '{key}'", where=tree.origin_of((*path, key)), remedy=remedy)
 
 

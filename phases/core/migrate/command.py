@@ -7,26 +7,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phases.core.config import dockerfile as dockerfile_key
-from phases.core.config import loader, yaml_tree
+from phases.core.config import loader, older_form, yaml_tree
 from phases.core.copied_files import BEFORE_MIGRATION, DOCKERFILE_REST
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import atomic, safe_open
-from phases.core.migrate import base_image, config_text, dockerfile, legacy_keys
+from phases.core.migrate import base_image, config_text, dockerfile
 from phases.core.migrate.converter import convert
 from phases.core.migrate.dockerfile_state import Interpreter
 from phases.core.migrate.habitat_folder import HabitatFolder
 from phases.core.migrate.inputs import ExistingConfig, Inputs
+from phases.core.migrate.older_form.convert import convert as convert_config
+from phases.core.migrate.older_form.layers import MigratedLayer, convert_layers
+from phases.core.migrate.older_form.problems import problems as find_problems
+from phases.core.migrate.result import Conversion
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from phases.core.migrate.result import Conversion, ReportRow
+    from phases.core.migrate.older_form.convert import Converted
+    from phases.core.migrate.result import ReportRow
     from phases.core.project import Project
 
 # Bytes of a config.yaml.
 _MOST = 1_000_000
+
+_SHELL = "bash ran the older commands and went on after a failure; `sh -e` runs them and stops there"
+_DOCKERFILE_WAITS = "the Dockerfile stays as it is until the config loads; then run the same command again"
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,9 @@ class Migration:
         rest: The text of Dockerfile.rest, "" for none.
         old_config: The bytes of the old config.yaml, None where there was none.
         rows: What became of each instruction.
-        legacy_rows: What became of each key with an old name.
+        legacy_rows: What became of each key in the older form.
+        layers: The configs below the habitat's own that are in the older form.
+        problems: Why the new configs don't load.
     """
 
     name: str
@@ -48,7 +58,14 @@ class Migration:
     old_config: bytes | None = None
     rows: tuple[ReportRow, ...] = ()
     legacy_rows: tuple[ReportRow, ...] = ()
+    layers: tuple[MigratedLayer, ...] = ()
+    problems: tuple[ConfigError, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def changes_config(self) -> bool:
+        """Whether the habitat's own config.yaml changes."""
+        return self.config.encode() != (self.old_config or b"")
 
 
 class _Files:
@@ -64,9 +81,22 @@ class _Files:
             problem = f"can't be read ({error.strerror})"
             raise ConfigError(problem, where=shown, remedy="check that it is a file") from error
         # A build reads it in this way, so migrate refuses what a build refuses.
-        yaml_tree.load(path, layer="local", shown=shown)
+        tree = yaml_tree.load(path, layer="local", shown=shown)
+        self.is_older = bool(older_form.keys(tree))
         self.document = config_text.document((self.config or b"").decode(), shown)
         self.has_dockerfile = (self.folder / "Dockerfile").is_file()
+
+    def check_config(self) -> None:
+        """Check that there is a config.yaml. Raises ConfigError."""
+        if self.config is None:
+            raise ConfigError("has neither config.yaml nor Dockerfile", where=self.shown, remedy="add one of them")
+
+    def convert_older_form(self) -> Converted:
+        """Convert the config from the form of claude-habitat. `document` is the new one then."""
+        shown = f"{self.shown}/config.yaml"
+        converted = convert_config((self.config or b"").decode(), shown, is_local=True)
+        self.document = config_text.document(converted.text, shown)
+        return converted
 
 
 def migrate(project: Project, name: str, build_args: Mapping[str, str]) -> Migration | None:
@@ -84,36 +114,69 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str]) -> Migra
         HabitatError: The files can't be read, or the base image can't be inspected.
     """
     files = _Files(project, name)
-    has_legacy_keys = legacy_keys.has_legacy_keys(files.document)
+    layers = convert_layers(project.root)
     converts = files.has_dockerfile and "dockerfile" not in files.document
-    if not has_legacy_keys and not converts:
-        if files.config is None:
-            raise ConfigError("has neither config.yaml nor Dockerfile", where=files.shown, remedy="add one of them")
+    is_older = files.is_older or bool(layers)
+    if not is_older and not converts:
+        files.check_config()
         return None
-    legacy_rows = legacy_keys.convert(files.document) if has_legacy_keys else []
-    text = config_text.dump(files.document) if has_legacy_keys else (files.config or b"").decode()
-    conversion = None
-    if converts:
-        setup_is_list = _setup_is_list(project, files)
-        conversion = _convert(project, name, files, text, build_args, setup_is_list=setup_is_list)
-        config_text.add(files.document, conversion, setup_is_list=setup_is_list)
+    text, legacy_rows = (files.config or b"").decode(), []
+    if files.is_older:
+        converted = files.convert_older_form()
+        text, legacy_rows = converted.text, converted.rows
+        build_args = {**converted.build_args, **build_args}
+        converts = files.has_dockerfile and "dockerfile" not in files.document
+    texts = _texts(text, layers)
+    problems = find_problems(project.root, name, NAMES, texts) if is_older else []
+    conversion = Conversion(warnings=[_DOCKERFILE_WAITS] if converts and problems else [])
+    if converts and not problems:
+        conversion = _add_dockerfile(project, name, files, texts, build_args)
         text = config_text.dump(files.document)
     return Migration(
         name=name,
         folder=files.folder,
         config=text,
-        rest=conversion.rest if conversion else "",
+        rest=conversion.rest,
         old_config=files.config,
-        rows=tuple(conversion.rows if conversion else ()),
+        rows=tuple(conversion.rows),
         legacy_rows=tuple(legacy_rows),
-        warnings=tuple(conversion.warnings if conversion else ()),
+        layers=tuple(layers),
+        problems=tuple(problems),
+        warnings=(*_warnings(legacy_rows, layers), *conversion.warnings),
     )
 
 
-def _convert(
-    project: Project, name: str, files: _Files, text: str, build_args: Mapping[str, str], *, setup_is_list: bool | None
+def _warnings(rows: Iterable[ReportRow], layers: Iterable[MigratedLayer]) -> list[str]:
+    """Return what a person should know about all commands in the older form."""
+    places = [row.place for row in (*rows, *(row for layer in layers for row in layer.rows))]
+    return [_SHELL] if any(place.startswith(("hooks", "setup")) for place in places) else []
+
+
+def _texts(config: str, layers: Iterable[MigratedLayer]) -> dict[str, str]:
+    """Return the new configs by layer."""
+    return {"local": config, **{"shared": layer.text for layer in layers if layer.text is not None}}  # noqa: B035
+
+
+def _add_dockerfile(
+    project: Project, name: str, files: _Files, texts: Mapping[str, str], build_args: Mapping[str, str]
 ) -> Conversion:
-    """Convert the Dockerfile. `text` is the config.yaml in today's keys."""
+    """Convert the Dockerfile, and add it to the config."""
+    setup_is_list = _setup_is_list(project, files)
+    conversion = _convert(project, name, files, texts, build_args, setup_is_list=setup_is_list)
+    config_text.add(files.document, conversion, setup_is_list=setup_is_list)
+    return conversion
+
+
+def _convert(
+    project: Project,
+    name: str,
+    files: _Files,
+    texts: Mapping[str, str],
+    build_args: Mapping[str, str],
+    *,
+    setup_is_list: bool | None,
+) -> Conversion:
+    """Convert the Dockerfile. `texts` are the configs in today's form, by layer."""
     parsed = dockerfile.read(files.folder / "Dockerfile", f"{files.shown}/Dockerfile")
     interpreter = Interpreter(parsed, build_args, project.engine.platform())
     interpreter.check_build_args()
@@ -121,7 +184,7 @@ def _convert(
     reference, where = interpreter.base(start), parsed.where(start)
     if not reference:
         raise ConfigError("FROM names no image", where=where, remedy="set its ARG: --arg NAME=VALUE")
-    habitat = loader.load(project.root, name, NAMES, text=text)
+    habitat = loader.load(project.root, name, NAMES, texts)
     existing = None
     if files.config is not None:
         env = tuple(str(entry).partition("=")[0] for entry in files.document.get("env") or ())
@@ -153,7 +216,12 @@ def write(project: Project, migration: Migration) -> None:
     folder = migration.folder
     if migration.rest:
         atomic.write_if_changed(folder / DOCKERFILE_REST, migration.rest.encode())
-    loader.load(project.root, migration.name, NAMES, text=migration.config)
+    if not migration.problems:
+        loader.load(project.root, migration.name, NAMES, _texts(migration.config, migration.layers))
+    for layer in reversed(migration.layers):
+        layer.write()
+    if not migration.changes_config:
+        return
     if migration.old_config is not None and not (folder / BEFORE_MIGRATION).exists():
         atomic.write_if_changed(folder / BEFORE_MIGRATION, migration.old_config)
     atomic.write_if_changed(folder / "config.yaml", migration.config.encode())

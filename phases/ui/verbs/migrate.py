@@ -81,9 +81,12 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _show_files(screen: Screen, migration: Migration) -> None:
-    for title, text in (("config.yaml", migration.config), ("Dockerfile.rest", migration.rest)):
+    folder = f"habitats/{migration.name}"
+    config = migration.config if migration.changes_config else ""
+    texts = [(f"{folder}/config.yaml", config), (f"{folder}/Dockerfile.rest", migration.rest)]
+    for title, text in (*texts, *((layer.shown, layer.text) for layer in migration.layers)):
         if text:
-            screen.plain(f"# habitats/{migration.name}/{title}", style="bold")
+            screen.plain(f"# {title}", style="bold")
             for line in text.splitlines():
                 screen.plain(line)
             screen.plain("")
@@ -93,7 +96,8 @@ def _report(migration: Migration, *, written: bool, wrap: bool) -> Iterator[Rend
     from rich.text import Text
 
     yield Text(migration.name, style="bold")
-    for title, rows in (("config.yaml", migration.legacy_rows), ("Dockerfile", migration.rows)):
+    layers = [(layer.shown, layer.rows) for layer in migration.layers]
+    for title, rows in (*layers, ("config.yaml", migration.legacy_rows), ("Dockerfile", migration.rows)):
         carried = [row for row in rows if row.place]
         lost = [row for row in rows if not row.place]
         if carried:
@@ -104,6 +108,9 @@ def _report(migration: Migration, *, written: bool, wrap: bool) -> Iterator[Rend
             yield _table(lost, wrap=wrap)
     for warning in migration.warnings:
         yield Text(f"  ⚠ {warning}", style="yellow")
+    if migration.problems:
+        yield Text("  still to be changed by you, with the lines of the new files", style="bold")
+        yield from (Text(f"    {problem}", style="yellow") for problem in migration.problems)
     first, *others = _outcome(migration, written=written)
     yield Text(f"⇒ {first}", style="bold")
     yield from (Text(f"  {line}") for line in others)
@@ -143,13 +150,18 @@ def _where(row: ReportRow) -> str:
 
 
 def _outcome(migration: Migration, *, written: bool) -> Iterator[str]:
-    names = " and ".join(["config.yaml", *(["Dockerfile.rest"] if migration.rest else [])])
+    files = ["config.yaml"] if migration.changes_config else []
+    files += ["Dockerfile.rest"] if migration.rest else []
+    names = " and ".join([*files, *(layer.shown for layer in migration.layers if layer.text is not None)])
     if not written:
         yield f"wrote nothing: doit migrate:{migration.name} writes {names}"
         return
-    yield f"wrote {names}: doit start:{migration.name} builds it"
-    if migration.old_config is not None:
+    next_step = "change what is listed above, then " if migration.problems else ""
+    yield f"wrote {names}: {next_step}doit start:{migration.name} builds it"
+    if migration.old_config is not None and migration.changes_config:
         yield "the old config.yaml is now config.yaml.before-migration"
+    for layer in migration.layers:
+        yield f"the old {layer.shown} is now {layer.shown}.before-migration"
     if _leaves_dockerfile(migration):
         yield f"doit migrate:{migration.name} --remove removes the Dockerfile, once the habitat is built"
 

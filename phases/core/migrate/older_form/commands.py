@@ -1,0 +1,180 @@
+"""Convert `scripts:` and `setup:` of the older form to hooks, or to `setup:` of today."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml
+
+from phases.core.migrate.older_form import edits
+from phases.core.migrate.older_form.document import Document, Pair, indented, last_line
+from phases.core.migrate.older_form.points import convert_point
+from phases.core.migrate.older_form.sections import drop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HOOK_KEYS = ("run_as", "before", "after", "commands", "description")
+
+
+def scripts(document: Document, user: str) -> None:
+    """Convert `scripts:` to `hooks:`. `user` is USER, as the config sets it."""
+    pair = document.pair("scripts")
+    if pair is None:
+        return
+    points = [_order(document, index) for index in document.indexes("scripts")]
+    for index in document.indexes("scripts"):
+        _script(document, index, user)
+    for index in reversed(document.indexes("scripts")):
+        node = document.node("scripts", index, "commands")
+        if node is None or not node.value:
+            item = document.node("scripts", index)
+            assert item
+            document.report(item, f"scripts[{index}]", "", "it has no commands")
+            edits.remove_item(document, "scripts", index)
+    pair = document.pair("scripts")
+    assert pair
+    if not pair.value.value:
+        edits.remove(document, pair)
+        return
+    at_tools = [point for point in points if point]
+    why = "" if at_tools == sorted(at_tools) else "check their order: those at phase tools run in the order of the list"
+    document.report(pair.key, "scripts", "hooks", why)
+    if (hooks := document.pair("hooks")) is None:
+        edits.rename(document, pair, "hooks")
+    elif not edits.move_children(document, pair, hooks.value):
+        document.rows[-1].place, document.rows[-1].why = "", "move it to hooks by hand: one of them is in brackets"
+
+
+def _order(document: Document, index: int) -> int:
+    """Return when the older tool ran a script that runs after tools today: 1 to 4, 0 for another point."""
+    before, after = (document.scalar("scripts", index, when) for when in ("before", "after"))
+    if before or after:
+        return {("scripts", None): 2, (None, "tools"): 1, (None, "scripts"): 4}.get((before, after), 0)
+    return 3
+
+
+def _script(document: Document, index: int, user: str) -> None:
+    path = ("scripts", index)
+    for name in document.names(*path):
+        if name not in _HOOK_KEYS and (pair := document.pair(*path, name)):
+            drop(document, pair, f"scripts[{index}].{name}")
+    _commands_to_list(document, *path)
+    if (pair := document.pair(*path, "run_as")) and _is_user(str(pair.value.value), user):
+        edits.replace(document, pair.value, "user")
+    node = document.node(*path)
+    if not convert_point(document, *path) and isinstance(node, yaml.MappingNode) and node.value:
+        node = document.node(*path)
+        assert isinstance(node, yaml.MappingNode)
+        edits.insert(document, node, "after: tools")
+
+
+def _commands_to_list(document: Document, *path: str | int) -> None:
+    """Write a single command as a list, and remove blank ones."""
+    pair = document.pair(*path, "commands")
+    if pair is None:
+        return
+    if isinstance(pair.value, yaml.ScalarNode) and pair.value.value.strip():
+        _wrap(document, pair)
+    for index in reversed(document.indexes(*path, "commands")):
+        text = document.scalar(*path, "commands", index)
+        if text is not None and not text.strip():
+            edits.remove_item(document, *path, "commands", index)
+
+
+def _wrap(document: Document, pair: Pair) -> None:
+    """Make a list of one text. The text keeps its lines."""
+    start, end = pair.value.start_mark, last_line(pair.value)
+    first = document.lines[start.line]
+    column = pair.key.start_mark.column + 2
+    rows = [first[: start.column].rstrip(), " " * column + f"- {first[start.column :]}"]
+    rows += [indented(line, 2) for line in document.lines[start.line + 1 : end + 1]]
+    document.set_lines(start.line, end + 1 - start.line, rows)
+
+
+def _is_user(name: str, user: str) -> bool:
+    return name in ("", "${USER}", "$USER", "user") or (name == user != "root")
+
+
+def setup(document: Document, user: str, *, after_repos: bool) -> None:
+    """Convert `setup:` with `user: {run_as, commands}`.
+
+    Args:
+        document: The config.
+        user: USER, as the config sets it.
+        after_repos: Whether the older tool ran it after the clones; then it becomes hooks after them.
+    """
+    blocks = [name for name in document.names("setup") if isinstance(document.node("setup", name), yaml.MappingNode)]
+    if not blocks:
+        return
+    for name in blocks:
+        _unwrap(document, name, user)
+    if after_repos and document.indexes("repos"):
+        _to_hooks(document, document.names("setup"))
+
+
+def _unwrap(document: Document, name: str, user: str) -> None:
+    """Write `NAME: {run_as: USER, commands: LIST}` as `USER: LIST`."""
+    path = ("setup", name)
+    _commands_to_list(document, *path)
+    run_as = document.scalar(*path, "run_as") or ""
+    for key in document.names(*path):
+        if key not in ("run_as", "commands") and (pair := document.pair(*path, key)):
+            drop(document, pair, f"setup.{name}.{key}")
+    pair, commands = document.pair(*path), document.pair(*path, "commands")
+    assert pair
+    new = "user" if _is_user(run_as, user) else run_as
+    document.report(pair.key, f"setup.{name}.run_as", f"setup.{new}")
+    if commands is None or not commands.value.value:
+        edits.remove(document, pair)
+        return
+    is_block = isinstance(commands.value, yaml.SequenceNode) and not commands.value.flow_style
+    first, last = commands.value.start_mark, last_line(commands.value)
+    body = document.lines[first.line : last + 1]
+    header = " " * pair.key.start_mark.column + f"{new}:"
+    if is_block:
+        between = document.lines[commands.key.start_mark.line + 1 : first.line]  # comments above the first command
+        rows = [header, *between, *body]
+    else:
+        text = body[0][first.column :]
+        rows = [f"{header} {text}", *body[1:]]
+    end = last_line(pair.value, pair.key)
+    start = pair.key.start_mark.line
+    document.set_lines(start, max(end, last) + 1 - start, rows)
+
+
+def _to_hooks(document: Document, users: Iterable[str]) -> None:
+    """Write `setup:` with its users as hooks after phase repos, root's first."""
+    pair = document.pair("setup")
+    assert pair
+    first = pair.key.start_mark.line
+    rows: list[str] = []
+    for name in sorted(users, key=lambda user: user != "root"):
+        block = document.pair("setup", name)
+        assert block
+        if not block.value.value:
+            continue
+        start, end = block.key.start_mark.line, last_line(block.value, block.key) + 1
+        comments = start
+        while comments - 1 > first and document.lines[comments - 1].lstrip().startswith("#"):
+            comments -= 1
+        rows += ["  " + line.strip() for line in document.lines[comments:start]]
+        rows += [f"  - run_as: {name}", "    after: repos"]
+        value = block.value
+        if isinstance(value, yaml.SequenceNode) and not value.flow_style:
+            shift = max(6 - value.start_mark.column, 0)
+            rows += ["    commands:", *(indented(line, shift) for line in document.lines[start + 1 : end])]
+        else:
+            text = document.lines[start][value.start_mark.column :]
+            rows += [f"    commands: {text}", *document.lines[start + 1 : end]]
+    document.report(pair.key, "setup", "hooks", "after phase repos, as they ran after the clones")
+    end = last_line(pair.value, pair.key) + 1
+    hooks = document.pair("hooks")
+    header = ["hooks:"] if hooks is None else []
+    document.set_lines(first, end - first, [*header, *rows] if hooks is None else [])
+    if hooks is not None:
+        place = document.pair("hooks")
+        assert place
+        document.set_lines(
+            place.key.start_mark.line + 1, 0, [indented(row, place.value.start_mark.column - 2) for row in rows]
+        )

@@ -1,0 +1,87 @@
+"""Convert a config.yaml in the form of claude-habitat, in the order in which one conversion needs another."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import yaml
+
+from phases.core.config.older_form import TEMPLATE
+from phases.core.errors import ConfigError
+from phases.core.migrate.older_form import commands, edits, entry_and_timeouts, sections
+from phases.core.migrate.older_form.document import Document, scalars
+
+if TYPE_CHECKING:
+    from phases.core.migrate.result import ReportRow
+
+# References that the older tool filled in, and that no form of today has.
+_LOST = re.compile(r"(?<!\$)\{(?:config|image|repositories|container)\.[\w.]+\}")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A config in today's form.
+
+    Attributes:
+        text: The config.
+        rows: What became of each key in the older form, by line.
+        build_args: Arguments for the build of the Dockerfile.
+    """
+
+    text: str
+    rows: list[ReportRow]
+    build_args: dict[str, str] = field(default_factory=dict)
+
+
+def convert(text: str, shown: str, *, is_local: bool) -> Converted:
+    """Convert a config.
+
+    Args:
+        text: The text of a config.yaml that can be parsed.
+        shown: The file's name in errors.
+        is_local: Whether it is a habitat's own config; else it is that of a layer below.
+
+    Raises:
+        ConfigError: It has an anchor, whose value is at several places.
+    """
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AnchorToken):
+            where = f"{shown}:{token.start_mark.line + 1}"
+            problem = f"the anchor &{token.value} can't be converted"
+            raise ConfigError(problem, where=where, remedy="write the value at each place that uses it")
+    document = Document(text)
+    _convert_references(document)
+    build_args = sections.image(document)
+    sections.environment(document)
+    sections.repos(document)
+    sections.files(document)
+    sections.volumes(document)
+    user = entry_and_timeouts.entry(document)
+    entry_and_timeouts.timeouts(document)
+    commands.scripts(document, user)
+    commands.setup(document, user, after_repos=is_local)
+    if not is_local:
+        sections.names_of_layer(document)
+    rows = sorted(document.rows, key=lambda row: row.line)
+    return Converted(document.text.rstrip() + "\n", rows, build_args)
+
+
+def _convert_references(document: Document) -> None:
+    """Write {env.NAME} and other references to values as ${NAME}."""
+    variables = {"user": "${USER}", "work_dir": "${WORKDIR}"}
+
+    def change(text: str) -> str:
+        text = TEMPLATE.sub(lambda match: f"${{{match[1]}}}" if match[1] else variables[match[2]], text)
+        return text.replace("${work_dir}", "${WORKDIR}")
+
+    referring = [node for node in scalars(document.root) if change(node.value) != node.value]
+    if referring:
+        document.report(
+            referring[-1], "{env.NAME}", "${NAME}", f"in {len(referring)} value{'s' if len(referring) > 1 else ''}"
+        )
+        edits.edit_scalars(document, change)
+    for node in scalars(document.root):
+        for match in _LOST.finditer(node.value):
+            document.report(node, match[0], "", "write the value in its place")

@@ -1,0 +1,175 @@
+"""Changes of a `Document`: each replaces, inserts or removes whole lines, or parts of one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import yaml
+
+from phases.core.migrate.older_form.document import indented, is_block_scalar, last_line, scalars
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phases.core.migrate.older_form.document import Document, Pair
+
+
+def rename(document: Document, pair: Pair, name: str) -> None:
+    """Give a key another name."""
+    _replace_span(document, pair.key, name)
+
+
+def replace(document: Document, node: yaml.Node, text: str) -> None:
+    """Write `text`, which has no line break, for a scalar or for a collection in brackets."""
+    _replace_span(document, node, text)
+
+
+def edit_scalars(document: Document, change: Callable[[str], str]) -> None:
+    """Replace parts of every scalar that is a value. `change` gets a part of one line of its text."""
+    for node in list(scalars(document.root)):
+        for number in range(node.start_mark.line, last_line(node) + 1):
+            line = document.lines[number]
+            start = node.start_mark.column if number == node.start_mark.line else 0
+            is_end = number == node.end_mark.line and not is_block_scalar(node)
+            end = node.end_mark.column if is_end else len(line)
+            if (text := change(line[start:end])) != line[start:end]:
+                document.set_lines(number, 1, [line[:start] + text + line[end:]])
+
+
+def insert(document: Document, mapping: yaml.MappingNode, text: str) -> None:
+    """Insert `KEY: VALUE` as the first pair of a mapping that has one."""
+    first = mapping.value[0][0].start_mark
+    line = document.lines[first.line]
+    before, rest = line[: first.column], line[first.column :]
+    if mapping.flow_style:
+        document.set_lines(first.line, 1, [f"{before}{text}, {rest}"])
+    else:
+        document.set_lines(first.line, 1, [before + text, " " * first.column + rest])
+
+
+def remove(document: Document, pair: Pair) -> None:
+    """Remove a pair with its lines. A mapping that had no other pair is empty then."""
+    pairs, number = pair.mapping.value, pair.mapping.value.index((pair.key, pair.value))
+    if pair.mapping.flow_style:
+        _remove_in_brackets(document, pair.mapping, number)
+    elif number == 0 and len(pairs) > 1 and _starts_after_dash(document, pair.key):
+        start, following = pair.key.start_mark, pairs[1][0].start_mark
+        line = document.lines[following.line]
+        moved = document.lines[start.line][: start.column] + line[following.column :]
+        document.set_lines(following.line, 1, [moved])
+        document.set_lines(start.line, last_line(pair.value, pair.key) + 1 - start.line, [])
+    elif len(pairs) == 1 and _starts_after_dash(document, pair.key):
+        start = pair.key.start_mark
+        count = last_line(pair.value, pair.key) + 1 - start.line
+        document.set_lines(start.line, count, [document.lines[start.line][: start.column] + "{}"])
+    else:
+        start_line = pair.key.start_mark.line
+        document.set_lines(start_line, last_line(pair.value, pair.key) + 1 - start_line, [])
+
+
+def comment_out(document: Document, pair: Pair) -> bool:
+    """Make a comment of a pair whose lines have one. Return whether that was done."""
+    start, end = pair.key.start_mark, last_line(pair.value, pair.key) + 1
+    rows = document.lines[start.line : end]
+    if pair.mapping.flow_style or _starts_after_dash(document, pair.key) or " #" not in "".join(rows):
+        return False
+    indent = " " * start.column
+    document.set_lines(start.line, end - start.line, [f"{indent}# {row[start.column :]}" for row in rows])
+    return True
+
+
+def remove_item(document: Document, *path: str | int) -> None:
+    """Remove an item of a list."""
+    *above, index = path
+    items = document.node(*above)
+    assert isinstance(items, yaml.SequenceNode)
+    assert isinstance(index, int)
+    if items.flow_style:
+        _remove_in_brackets(document, items, index)
+    else:
+        start = items.value[index].start_mark.line
+        document.set_lines(start, last_line(items.value[index]) + 1 - start, [])
+
+
+def add_item(document: Document, key: str, text: str, *, at: int) -> None:
+    """Append an item to the top-level list `key`, which is made behind the line `at` if it is missing."""
+    pair = document.pair(key)
+    if pair is None or (isinstance(pair.value, yaml.ScalarNode) and not pair.value.value):
+        header = [] if pair else [f"{key}:"]
+        document.set_lines((pair.key.start_mark.line if pair else at) + 1, 0, [*header, f"  - {text}"])
+        return
+    assert isinstance(pair.value, yaml.SequenceNode)
+    if pair.value.flow_style:
+        line, column = pair.value.end_mark.line, pair.value.end_mark.column - 1
+        old = document.lines[line]
+        document.set_lines(line, 1, [f"{old[:column]}{', ' if pair.value.value else ''}{text}{old[column:]}"])
+    else:
+        column = pair.value.start_mark.column
+        document.set_lines(last_line(pair.value) + 1, 0, [" " * column + f"- {text}"])
+
+
+def comment(document: Document, node: yaml.Node, text: str) -> None:
+    """Write a comment behind a value, which ends its line. It is dropped if there is one."""
+    line = document.lines[node.end_mark.line]
+    if not line[node.end_mark.column :].strip():
+        document.set_lines(node.end_mark.line, 1, [f"{line.rstrip()}  # {' '.join(text.split())}"])
+
+
+def move_children(document: Document, pair: Pair, target: yaml.Node) -> bool:
+    """Move what is in a block to the end of an earlier block of the same kind, with the comment above its key.
+
+    Returns:
+        Whether that is possible. Lists and mappings in brackets can't be moved.
+    """
+    source = pair.value
+    kinds = {type(source), type(target)}
+    if len(kinds) > 1 or not isinstance(source, yaml.CollectionNode) or not isinstance(target, yaml.CollectionNode):
+        return False
+    if not source.value or not target.value or source.flow_style or target.flow_style:
+        return False
+    first, last = first_line(document, pair), pair.key.start_mark.line
+    end, column = last_line(source) + 1, target.start_mark.column
+    while end < len(document.lines) and document.lines[end].startswith(" " * source.start_mark.column + "#"):
+        end += 1
+    comments = [" " * column + line.strip() for line in document.lines[first:last]]
+    body = [indented(line, column - source.start_mark.column) for line in document.lines[last + 1 : end]]
+    place = last_line(target) + 1
+    if place > first:
+        document.set_lines(place, 0, [*comments, *body])
+        document.set_lines(first, end - first, [])
+    else:
+        document.set_lines(first, end - first, [])
+        document.set_lines(place, 0, [*comments, *body])
+    return True
+
+
+def first_line(document: Document, pair: Pair) -> int:
+    """Return the index of the first line of the comment above a key, or of the key's line."""
+    first = pair.key.start_mark.line
+    while first and document.lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    return first
+
+
+def _starts_after_dash(document: Document, key: yaml.ScalarNode) -> bool:
+    return document.lines[key.start_mark.line][: key.start_mark.column].strip() != ""
+
+
+def _remove_in_brackets(document: Document, node: yaml.CollectionNode, number: int) -> None:
+    spans = [
+        (item[0].start_mark, item[1].end_mark) if isinstance(item, tuple) else (item.start_mark, item.end_mark)
+        for item in node.value
+    ]
+    start, end = spans[number]
+    if number:
+        start = spans[number - 1][1]
+    elif len(spans) > 1:
+        end = spans[1][0]
+    first, last = document.lines[start.line][: start.column], document.lines[end.line][end.column :]
+    document.set_lines(start.line, end.line + 1 - start.line, [first + last])
+
+
+def _replace_span(document: Document, node: yaml.Node, text: str) -> None:
+    start, end = node.start_mark, node.end_mark
+    line = document.lines[start.line][: start.column] + text + document.lines[end.line][end.column :]
+    document.set_lines(start.line, end.line + 1 - start.line, [line])

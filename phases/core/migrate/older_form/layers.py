@@ -1,0 +1,156 @@
+"""Convert the configs of the shared and the system layer of claude-habitat.
+
+The older tool read `system/config.yaml` of the project. The system layer of today is a part of the program, so what
+that file has goes into the shared layer, before what the shared layer has itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from phases.core.config import older_form, yaml_tree
+from phases.core.copied_files import BEFORE_MIGRATION
+from phases.core.errors import ConfigError
+from phases.core.files import atomic, safe_open
+from phases.core.migrate.older_form import edits
+from phases.core.migrate.older_form.convert import convert
+from phases.core.migrate.older_form.document import Document, Pair, indented, last_line
+from phases.core.migrate.older_form.sections import quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phases.core.migrate.result import ReportRow
+
+# Bytes of a config.yaml.
+_MOST = 1_000_000
+
+# The name that the older tool's system layer gives itself.
+_SYSTEM = "system-setup"
+
+
+@dataclass(frozen=True)
+class MigratedLayer:
+    """The config of a layer below the habitat's own.
+
+    Attributes:
+        shown: The old file, as messages show it.
+        folder: The folder that has it.
+        old: Its bytes.
+        text: The text of the new config.yaml in `folder`, None for a file that is a part of another one now.
+        rows: What became of each key in the older form.
+    """
+
+    shown: str
+    folder: Path
+    old: bytes
+    text: str | None
+    rows: tuple[ReportRow, ...]
+
+    def write(self) -> None:
+        """Keep the old file under another name, and write the new one. Raises StateError."""
+        if not (self.folder / BEFORE_MIGRATION).exists():
+            atomic.write_if_changed(self.folder / BEFORE_MIGRATION, self.old)
+        if self.text is None:
+            (self.folder / "config.yaml").unlink(missing_ok=True)
+        else:
+            atomic.write_if_changed(self.folder / "config.yaml", self.text.encode())
+
+
+def convert_layers(root: Path) -> list[MigratedLayer]:
+    """Convert the configs of both layers, those in the older form alone. Raises ConfigError for one that can't be read.
+
+    Returns:
+        The shared layer last, since it has what the system layer had.
+    """
+    shared, shared_tree = _read(root, "shared")
+    system, system_tree = _read(root, "system")
+    is_older = bool(older_form.keys(shared_tree))
+    name = system_tree.at(("name",))
+    if not older_form.keys(system_tree) and not (name and name.value == _SYSTEM):
+        system = b""
+    if not is_older and not system:
+        return []
+    converted = convert(shared.decode(), "shared/config.yaml", is_local=False)
+    text, rows = converted.text if is_older else shared.decode(), converted.rows
+    layers = []
+    if system:
+        document = Document(text)
+        below = convert(system.decode(), "system/config.yaml", is_local=False)
+        layers.append(MigratedLayer("system/config.yaml", root / "system", system, None, tuple(below.rows)))
+        _put_below(document, _with_paths_from_root(root, below.text))
+        text, rows = document.text, [*rows, *document.rows]
+    return [*layers, MigratedLayer("shared/config.yaml", root / "shared", shared, text, tuple(rows))]
+
+
+def _read(root: Path, layer: str) -> tuple[bytes, yaml_tree.Tree]:
+    path, shown = root / layer / "config.yaml", f"{layer}/config.yaml"
+    tree = yaml_tree.load(path, layer=layer, shown=shown)
+    try:
+        return safe_open.read(path, _MOST) or b"", tree
+    except OSError as error:
+        raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
+
+
+def _with_paths_from_root(root: Path, text: str) -> Document:
+    """Write paths that are relative to system/ as relative to the project."""
+    document = Document(text)
+    paths = [("files", index, "source") for index in document.indexes("files")]
+    for path in (*paths, *(("tests", index) for index in document.indexes("tests"))):
+        source = document.scalar(*path)
+        node = document.node(*path)
+        if source and node and (root / "system" / source).exists() and not (root / source).exists():
+            edits.replace(document, node, quoted(f"system/{source.removeprefix('./')}"))
+    return document
+
+
+def _put_below(document: Document, below: Document) -> None:
+    """Add the sections of another config, the elements of its lists before those that are there."""
+    for name in below.names():
+        pair, own = below.pair(name), document.pair(name)
+        assert pair
+        start, end = _lines_of(below, pair)
+        if own is None or not own.value.value:
+            if own:
+                edits.remove(document, own)
+            gap = [""] if document.lines else []
+            document.set_lines(len(document.lines), 0, [*gap, *below.lines[start:end]])
+        else:
+            _put_before(document, own, below, pair)
+
+
+def _put_before(document: Document, own: Pair, below: Document, pair: Pair) -> None:
+    """Add what a section has to the section of the same name."""
+    if _is_block(own.value, yaml.SequenceNode) and _is_block(pair.value, yaml.SequenceNode):
+        shift = own.value.start_mark.column - pair.value.start_mark.column
+        rows = below.lines[pair.key.start_mark.line + 1 : last_line(pair.value) + 1]
+        document.set_lines(own.key.start_mark.line + 1, 0, [indented(row, shift) for row in rows])
+    elif _is_block(own.value, yaml.MappingNode) and _is_block(pair.value, yaml.MappingNode):
+        assert isinstance(pair.value, yaml.MappingNode)
+        for key, value in pair.value.value:
+            _put_pair_before(document, str(own.key.value), below, Pair(pair.value, key, value))
+    elif pair.value.value:
+        document.report(own.key, str(own.key.value), "", "system/config.yaml has it too, and this one counts")
+
+
+def _put_pair_before(document: Document, section: str, below: Document, pair: Pair) -> None:
+    own, whole = document.pair(section, str(pair.key.value)), document.node(section)
+    assert whole
+    if own is not None:
+        _put_before(document, own, below, pair)
+        return
+    start, end = _lines_of(below, pair)
+    shift = whole.start_mark.column - pair.key.start_mark.column
+    document.set_lines(whole.start_mark.line, 0, [indented(row, shift) for row in below.lines[start:end]])
+
+
+def _lines_of(document: Document, pair: Pair) -> tuple[int, int]:
+    """Return the lines of a pair, with the comment above it: the first, and the one behind the last."""
+    return edits.first_line(document, pair), last_line(pair.value, pair.key) + 1
+
+
+def _is_block(node: yaml.Node, kind: type[yaml.CollectionNode]) -> bool:
+    return isinstance(node, kind) and not node.flow_style and bool(node.value)

@@ -1,0 +1,324 @@
+"""`doit migrate` of configs in the form of claude-habitat: each key, whole configs, and what is refused or lost."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from unit_helpers import DemoProject, load, write
+
+from phases.core.config import older_form, yaml_tree
+from phases.core.copied_files import layer_tree
+from phases.core.errors import ConfigError
+from phases.core.migrate import command
+from phases.core.migrate.older_form.convert import convert
+from phases.core.report import plan as report_plan
+
+SAMPLES = (Path(__file__).parent / "older_form_samples.txt").read_text()
+
+#: An older config, and what it becomes, with every comment and blank line.
+TEXTS = {
+    name: tuple(texts.split("->\n")) for name, texts in (sample.split("\n", 1) for sample in SAMPLES.split("---- ")[1:])
+}
+
+
+def converted(text: str) -> str:
+    return convert(text, "config.yaml", is_local=True).text
+
+
+@pytest.mark.guarantee("older-form-converted")
+@pytest.mark.parametrize(("before", "after"), TEXTS.values(), ids=TEXTS)
+def test_older_form_is_converted_with_comments_in_place(before: str, after: str) -> None:
+    assert converted(before) == after
+    assert converted(after) == after
+
+
+@pytest.mark.parametrize("before", [before for before, _ in TEXTS.values()], ids=TEXTS)
+def test_older_form_is_gone_from_what_it_is_converted_to(before: str) -> None:
+    tree = yaml_tree.parse(converted(before).encode(), layer="local", shown="config.yaml")
+    assert older_form.keys(tree) == []
+
+
+#: A key that has no counterpart, and what is said about it.
+LOST = {
+    "image.tag": ("image: {tag: x}", "a habitat's images are called habitat-NAME"),
+    "image.dockerfile": ("image:\n  dockerfile: ../d/Dockerfile.x", "../d/Dockerfile.x is not in the habitat's folder"),
+    "environment: CI": ("environment: [CI]", "it has no value: write NAME=value"),
+    "claude.tty": ("claude: {tty: true}", "a start in a terminal has one, and in a pipe none"),
+    "entry.tty": ("entry: {tty: true, command: x}", "a start in a terminal has one, and in a pipe none"),
+    "bypass_habitat_construction": ("bypass_habitat_construction: true", "it gets the files of its layers"),
+    "claude.instructions_file": ("claude: {instructions_file: x}", "no CLAUDE.md is put together"),
+    "container.odd": ("container: {odd: 1}", "entry has no such key"),
+    "access": ("repos: [{url: u, path: p, access: read}]", "who may push is decided by the token"),
+    "cache:/x": ("volumes:\n  - cache:/x\nscripts:", "a volume with a name"),
+    "{config.repositories.0.path}": ("tests: ['{config.repositories.0.path}/t']\nscripts:", "write the value in its"),
+    "scripts[0].shell": ("scripts: [{shell: bash, commands: [x]}]", "there is no key shell there"),
+    "timeout.env": ("timeout: {env: soon}", "soon is not a time from 1s to 365d"),
+    "claude.command": ("entry: {command: a}\nclaude: {command: b}", "entry already has it"),
+}
+
+
+@pytest.mark.parametrize(("key", "text", "why"), [(key, *row) for key, row in LOST.items()], ids=LOST)
+def test_older_key_without_counterpart_is_named_with_its_line(key: str, text: str, why: str) -> None:
+    rows = convert(f"# A comment\n{text}\n", "config.yaml", is_local=True).rows
+    lost = {row.text: row for row in rows if not row.place}
+    assert lost[key].why.startswith(why)
+    line = (text.splitlines()[lost[key].line - 2]).strip()
+    assert key.rpartition(".")[2].split(":")[0].strip("}") in line or "image" in line
+
+
+def test_config_of_today_has_nothing_of_the_older_form(tmp_path: Path) -> None:
+    text = """\
+        base_image: base:1
+        env: [A=x, "B=${A}", "C={a}"]
+        files: [{source: note, dest: /x, after: setup}]
+        setup: {root: ["echo {env} ${env.X} {}"]}
+        hooks: [{before: env, commands: [a]}]
+        repos: [{url: u, path: p, depth: 1}]
+        timeouts: {setup: 3m}
+        entry: {command: x}
+        """
+    tree = yaml_tree.parse(textwrap.dedent(text).encode(), layer="local", shown="x")
+    assert older_form.keys(tree) == []
+
+
+def test_anchor_in_older_form_is_refused_with_its_line() -> None:
+    with pytest.raises(ConfigError, match=r"^config\.yaml:2: the anchor &a can't be converted: write the value at"):
+        converted("scripts:\n  - &a {commands: [x]}\n  - *a\n")
+
+
+# Whole projects
+
+OWN = """\
+name: demo
+base_image: base:1
+
+environment:
+  - USER=ann
+  - WORKDIR=/work
+
+repositories:
+  - url: https://example.org/a
+    path: "{env.WORKDIR}"
+    shallow: true
+
+# Copied late
+files:
+  - src: note
+    dest: ~/note
+    mode: 600
+    after: repos
+    description: "A note"
+
+scripts:
+  - run_as: root
+    after: files
+    description: Early
+    commands:
+      - |
+        echo early
+  - run_as: ann
+    commands:
+      - echo late
+
+timeout:
+  per-phase: 2m
+
+container:
+  init_command: /sbin/init
+
+claude:
+  command: agent --fast
+  tty: true
+"""
+
+SHARED = """\
+# Mine
+name: shared-setup
+env:
+  # own
+  - EDITOR=vi
+files:
+  - src: ./shared/gitconfig
+    dest: /etc/gitconfig
+    description: "git"
+setup:
+  user:
+    run_as: "{container_user}"
+    commands:
+      - echo shared
+"""
+
+SYSTEM = """\
+name: system-setup
+# Everybody's
+env:
+  - TOOLS=/tools
+files:
+  - src: motd
+    dest: /etc/motd
+setup:
+  root:
+    - echo system
+  user:
+    run_as: "{container.user}"
+    commands:
+      - echo before
+tests:
+  - tests/core.sh
+"""
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> DemoProject:
+    demo = DemoProject(tmp_path, OWN)
+    write(tmp_path, "habitats/demo/note", "x")
+    write(tmp_path, "shared/config.yaml", SHARED)
+    write(tmp_path, "shared/gitconfig", "x")
+    return demo
+
+
+def migrated(demo: DemoProject, **build_args: str) -> command.Migration:
+    migration = command.migrate(demo.run_anew(), "demo", build_args)
+    assert migration
+    return migration
+
+
+def config_at(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.mark.guarantee("older-form-converted")
+def test_older_project_loads_once_migrated(demo: DemoProject) -> None:
+    write(demo.root, "system/config.yaml", SYSTEM)
+    write(demo.root, "system/motd", "x")
+    write(demo.root, "system/tests/core.sh", "x")
+    migration = migrated(demo)
+    assert migration.problems == ()
+    assert [warning.partition(" ")[0] for warning in migration.warnings] == ["bash"]
+    command.write(demo.project, migration)
+    habitat = load(demo.root)
+    assert (habitat.user, habitat.workdir, habitat.timeouts) == ("ann", "/work", dict.fromkeys(TIMED, 120))
+    assert [(copy.shown, copy.dest) for copy in habitat.files] == [
+        ("system/motd", "/etc/motd"),
+        ("./shared/gitconfig", "/etc/gitconfig"),
+        ("note", "~/note"),
+    ]
+    assert [(command.user, command.script) for command in habitat.setup] == [
+        ("root", "echo system"),
+        ("ann", "echo before"),
+        ("ann", "echo shared"),
+    ]
+    hooks = [(hook.point.when, hook.point.phase, hook.command.user, hook.description) for hook in habitat.hooks]
+    assert hooks == [("after", "files", "root", "Early"), ("after", "tools", "ann", "")]
+    assert [(repo.path, repo.depth) for repo in habitat.repos] == [("/work", 1)]
+    assert [test.shown for test in habitat.tests] == ["system/tests/core.sh"]
+    assert (habitat.entry.init_command, habitat.entry.command) == ("/sbin/init", "agent --fast")
+    assert {"TOOLS", "EDITOR"} <= set(habitat.env.values)
+    assert command.migrate(demo.run_anew(), "demo", {}) is None
+
+
+TIMED = ("setup", "repos", "tools", "test")
+
+
+def test_older_layers_are_kept_and_comments_stay(demo: DemoProject) -> None:
+    write(demo.root, "system/config.yaml", SYSTEM)
+    command.write(demo.project, migrated(demo))
+    for layer, old in (("habitats/demo", OWN), ("shared", SHARED), ("system", SYSTEM)):
+        assert (demo.root / layer / "config.yaml.before-migration").read_text() == old
+    assert not (demo.root / "system/config.yaml").exists()
+    shared = (demo.root / "shared/config.yaml").read_text()
+    assert "# Mine\nenv:\n  - TOOLS=/tools\n  # own\n  - EDITOR=vi\n" in shared
+    assert "  - source: ./shared/gitconfig  # git\n" in shared
+    own = (demo.root / "habitats/demo/config.yaml").read_text()
+    assert "# Copied late\nfiles:\n  - source: note  # A note\n" in own
+
+
+def test_older_shared_layer_of_config_of_today_is_migrated_alone(demo: DemoProject) -> None:
+    text = "# today\nbase_image: base:1\n"
+    write(demo.root, "habitats/demo/config.yaml", text)
+    migration = migrated(demo)
+    command.write(demo.project, migration)
+    assert (demo.root / "habitats/demo/config.yaml").read_text() == text
+    assert not (demo.root / "habitats/demo/config.yaml.before-migration").exists()
+    assert config_at(demo.root / "shared/config.yaml")["setup"] == {"user": ["echo shared"]}
+    assert command.migrate(demo.run_anew(), "demo", {}) is None
+
+
+@pytest.mark.guarantee("older-form-converted")
+def test_migrate_lists_all_problems_of_an_older_config_at_once(demo: DemoProject) -> None:
+    text = """\
+        base_image: base:1
+        environment: [USER=ann, HOME=/home/ann]
+        files:
+          - {src: missing, dest: /a}
+          - {src: note, dest: /b, after: nothing}
+          - {src: note, dest: /c}
+        tests: [gone.sh]
+        oddity: 1
+        repositories:
+          - {url: https://example.org/a, path: a, branhc: b}
+        container: {startup_delay: -1}
+        """
+    write(demo.root, "habitats/demo/config.yaml", text)
+    migration = migrated(demo)
+    places = [(str(problem.where), problem.message.partition(":")[0]) for problem in migration.problems]
+    assert places == [
+        ("habitats/demo/config.yaml:4", "files"),
+        ("habitats/demo/config.yaml:5", "files[0].after"),
+        ("habitats/demo/config.yaml:7", "tests"),
+        ("habitats/demo/config.yaml:8", "unknown key 'oddity'"),
+        ("habitats/demo/config.yaml:10", "repos[0]"),
+        ("habitats/demo/config.yaml:11", "startup_delay is -1"),
+    ]
+    command.write(demo.project, migration)
+    assert (demo.root / "habitats/demo/config.yaml.before-migration").exists()
+    with pytest.raises(ConfigError) as excinfo:
+        load(demo.root)
+    assert str(excinfo.value) in {str(problem) for problem in migration.problems}
+
+
+def test_older_config_with_dockerfile_gives_its_arguments_to_it(demo: DemoProject) -> None:
+    text = "image:\n  dockerfile: Dockerfile\n  tag: x\n  build_args:\n    - FROM_IMAGE=base:1\n    - COLOUR=red\n"
+    write(demo.root, "shared/config.yaml")
+    write(demo.root, "habitats/demo/config.yaml", f"{text}container: {{user: root, work_dir: /w}}\n")
+    write(demo.root, "habitats/demo/Dockerfile", "ARG FROM_IMAGE\nFROM $FROM_IMAGE\nARG COLOUR\nRUN echo $COLOUR\n")
+    config = yaml.safe_load(migrated(demo).config)
+    assert (config["base_image"], config["dockerfile"]) == ("base:1", False)
+    assert "red" in str(config["setup"])
+    assert "blue" in str(yaml.safe_load(migrated(demo, COLOUR="blue").config)["setup"])
+
+
+def test_older_config_with_problems_leaves_its_dockerfile_for_later(demo: DemoProject) -> None:
+    write(demo.root, "habitats/demo/config.yaml", "container: {user: root}\noddity: 1\n")
+    write(demo.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN a\n")
+    migration = migrated(demo)
+    assert [problem.message for problem in migration.problems] == ["unknown key 'oddity'"]
+    assert migration.warnings[-1].startswith("the Dockerfile stays as it is until the config loads; then run the same")
+    command.write(demo.project, migration)
+    write(demo.root, "habitats/demo/config.yaml", "env: [USER=root]\n")
+    assert migrated(demo).rows
+
+
+@pytest.mark.parametrize("text", ["scripts:\n", "repositories: []\n", "files: [{src: a, dest: b}]\n", OWN])
+def test_older_config_refused_by_plan_names_migrate(demo: DemoProject, text: str) -> None:
+    write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\n{text.replace('base_image: base:1', '')}")
+    with pytest.raises(ConfigError) as excinfo:
+        report_plan.plan(demo.run_anew(), "demo")
+    assert str(excinfo.value).startswith("habitats/demo/config.yaml:") or "shared/config.yaml:" in str(excinfo.value)
+    assert excinfo.value.remedy == "the config has the form of claude-habitat, which doit migrate:demo converts"
+
+
+def test_broken_config_of_today_is_refused_without_migrate(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as excinfo:
+        load(tmp_path, "base_image: b\noddity: 1\n")
+    assert "migrate" not in str(excinfo.value)
+
+
+def test_copy_of_older_shared_config_is_in_no_image(demo: DemoProject) -> None:
+    command.write(demo.project, migrated(demo))
+    habitat = load(demo.root)
+    assert [item.path for item in layer_tree(habitat, habitat.layer("shared"))] == ["", "gitconfig"]
