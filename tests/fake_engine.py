@@ -100,6 +100,7 @@ class FakeContainer:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     volumes: tuple[str, ...] = ()
     log_bytes: int = 0
+    stop_signal: str = ""
 
     def seen(self) -> Container:
         return Container(
@@ -344,6 +345,7 @@ class FakeEngine:
         restrictions: Restrictions = UNCONFINED,
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
+        stop_signal: str = "",
     ) -> str:
         self._record("create", image, name)
         new_image = self._image(image)
@@ -371,6 +373,7 @@ class FakeEngine:
             restrictions=restrictions,
             ports=tuple(ports),
             log_bytes=log_bytes,
+            stop_signal=stop_signal,
         )
         self._containers[container.id] = container
         return container.id

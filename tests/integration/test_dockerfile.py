@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -299,9 +300,20 @@ def test_dockerfile_is_built_without_docker_command(unbuilt_habitat: DockerfileH
 
 def test_dockerfile_without_config_makes_habitat(unbuilt_habitat: DockerfileHabitat) -> None:
     (unbuilt_habitat.project.root / "habitats" / unbuilt_habitat.name / "config.yaml").unlink()
-    result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}")
-    assert result.code == 0, result.out
-    assert docker("run", "--rm", f"habitat-{unbuilt_habitat.name}:1-base") == "welcome"
+    odd = 'HEALTHCHECK --interval=1s CMD sleep 300\nSTOPSIGNAL SIGQUIT\nVOLUME /data\nUSER nobody\nENTRYPOINT ["false"]'
+    dockerfile = unbuilt_habitat.project.root / "habitats" / unbuilt_habitat.name / "Dockerfile"
+    dockerfile.write_text(f"{dockerfile.read_text()}\n{odd}\n")
+    started = unbuilt_habitat.project.doit(f"start:{unbuilt_habitat.name}", "--detach")
+    assert started.code == 0, started.out
+    time.sleep(1.5)  # by then a health check would run
+    began = time.monotonic()
+    stopped = unbuilt_habitat.project.doit(f"stop:{unbuilt_habitat.name}")
+    assert stopped.code == 0, f"a health check is nobody in the habitat: {stopped.out}"
+    assert time.monotonic() - began < 8, "the engine kills it after 10 s"
+    unbuilt_habitat.write("Dockerfile", "FROM " + dockerfile.read_text().split()[1] + "\nVOLUME /workspace\n")
+    refused = unbuilt_habitat.project.doit(f"final:{unbuilt_habitat.name}")
+    assert refused.code > 0, refused.out
+    assert f"WORKDIR: /workspace is in /workspace, a VOLUME of habitats/{unbuilt_habitat.name}/Dockerfile: " in refused
 
 
 def test_dockerfile_removed_habitat_starts_from_base_image(unbuilt_habitat: DockerfileHabitat, busybox: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from phases.core.build.context import PhaseContext
     from phases.core.copied_files import DockerContext
+    from phases.core.engine.types import ImageConfig
     from phases.protocol import FromDockerfile, FromImage
 
 
@@ -53,6 +54,14 @@ def pull(work: PhaseContext, step: FromImage, write: Callable[[str], None]) -> N
             where=step.origin,
             remedy=pull_remedy(step.reference, why),
         ) from error
+
+
+def report_on_build(work: PhaseContext, step: FromImage, image: ImageConfig) -> None:
+    """Warn of the ONBUILD instructions of a base image, which `docker build` would run."""
+    if image.on_build:
+        text = f"{step.origin}: {step.reference} has ONBUILD {image.on_build[0]}, which no habitat runs"
+        remedy = "put it into setup:, or begin a Dockerfile with this image and name it by dockerfile:"
+        work.emit(events.Notice(work.habitat.name, f"{text}: {remedy}", warning=True))
 
 
 def pull_remedy(reference: str, why: str) -> str:

@@ -19,6 +19,7 @@ from phases.core.build.container.container import BuildContainer
 from phases.core.build.container.spec import ContainerSpec
 from phases.core.build.context import PhaseContext, PhaseOutput
 from phases.core.cache import image_labels
+from phases.core.config.mounts import image_volumes
 from phases.core.engine.types import Image
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError
 from phases.core.files.phase_log import PhaseLog
@@ -103,6 +104,7 @@ class _PhaseExecutor:
         if image is None:
             problem = f"{called or f'image {reference}'} is gone"
             raise EngineError(problem, where=self.work.place, remedy="run the same command again")
+        image_volumes.check(self.work.habitat, image.volumes)
         self._image = image
 
     def mount_caches(self) -> None:
@@ -125,6 +127,7 @@ class _PhaseExecutor:
             case FromImage():
                 base_image.pull(self.work, step, self._output.write)
                 self._start_from(step.reference)
+                base_image.report_on_build(self.work, step, self.image)
             case FromDockerfile():
                 self._temporary_tag = image_labels.dockerfile_tag(self.work.habitat.name)
                 self._start_from(base_image.build(self.work, step, self._output.line))
@@ -143,6 +146,7 @@ class _PhaseExecutor:
         if step.env:
             image_config.add_to_profile(self.container, {name: image.env[name] for name in step.env})
         if step.identity:
+            image_volumes.check(self.work.habitat, image.volumes, self.container.users.home(self.work.habitat.user))
             image = image_config.with_identity(image, self.container, self.work.habitat, step.identity)
         self._image = image
 

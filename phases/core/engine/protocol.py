@@ -145,6 +145,7 @@ class Engine(Protocol):
         restrictions: Restrictions = UNCONFINED,
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
+        stop_signal: str = "",
     ) -> str:
         """Create a container that will run as root, without the image's entrypoint. It is not started.
 
@@ -159,6 +160,7 @@ class Engine(Protocol):
             restrictions: What its programs may do and use.
             ports: The only ports that are published while it runs, whatever the image exposes.
             log_bytes: How many bytes of its main process's output are kept, if the engine can limit that. 0 is all.
+            stop_signal: The signal that asks its main process to end, "" for that of the image.
 
         Returns:
             Its id.

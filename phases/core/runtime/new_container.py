@@ -96,18 +96,14 @@ def _create(
             name,
             main_process(habitat),
             env=root_environment.for_main_process(env) | _proxies_of_init_command(engine, habitat),
-            labels={
-                **marks(habitat.name),
-                LABEL_RESTRICTIONS: restrictions_label(habitat),
-                LABEL_ENVIRONMENT: root_environment.label_for(env),
-                **fingerprints.label(habitat),
-                **labels,
-            },
+            labels={**_labels(habitat, env), **labels},
             mounts=mounts,
             hostname=habitat.name[:63],
             restrictions=restrictions(habitat),
             ports=habitat.entry.ports,
             log_bytes=_LOG_BYTES,
+            # The init of a habitat ends at TERM. A STOPSIGNAL of the image is meant for the image's own command.
+            stop_signal="" if habitat.entry.init_command.strip() else "SIGTERM",
         )
     except NotFound as error:
         raise StartError(
@@ -127,6 +123,16 @@ def _create(
 def _proxies_of_init_command(engine: Engine, habitat: Habitat) -> dict[str, str]:
     """Return the proxies for the main process. Every other command gets those of the time when it begins."""
     return root_environment.proxies(engine, habitat) if habitat.entry.init_command else {}
+
+
+def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of all containers of the habitat. env: that of the image."""
+    return {
+        **marks(habitat.name),
+        LABEL_RESTRICTIONS: restrictions_label(habitat),
+        LABEL_ENVIRONMENT: root_environment.label_for(env),
+        **fingerprints.label(habitat),
+    }
 
 
 def restrictions(habitat: Habitat) -> Restrictions:

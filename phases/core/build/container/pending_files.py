@@ -15,7 +15,7 @@ from phases.core.engine.types import Stat
 from phases.core.errors import StepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from phases.core.engine.protocol import Engine
     from phases.core.model import Habitat
@@ -27,7 +27,8 @@ class PendingFiles:
     Args:
         engine: The engine of the container.
         habitat: The habitat. An error names the line of its config that mounts a folder.
-        mounted: The folders on which something is mounted, as the config has them. No file is put there.
+        mounted: The folders on which something is mounted, as the config has them, each with what it is. No file is
+            put there.
         known: What is known of the files of the image that the phase starts from.
         open_container: Returns the id of the container, which is made when it is first needed.
 
@@ -41,12 +42,13 @@ class PendingFiles:
         self,
         engine: Engine,
         habitat: Habitat,
-        mounted: Collection[str],
+        mounted: Mapping[str, str],
         known: Mapping[str, bytes],
         open_container: Callable[[], str],
     ) -> None:
         self._engine = engine
         self._habitat = habitat
+        self._kinds = mounted
         self._mounted = {dest: dest for dest in mounted}
         self._is_resolved = False
         self._open = open_container
@@ -129,12 +131,12 @@ class PendingFiles:
         self._resolve_mounts()
         if place := self._mount_of(path):
             volume = next((v for v in self._habitat.volumes if v.dest == place), None)
-            kind, at = ("volume", f" ({volume.origin})") if volume else ("cache", "")
+            kind, at = self._kinds[place], f" ({volume.origin})" if volume else ""
             real = next(at for at, dest in self._mounted.items() if dest == place and within(path, at))
             leads = f", which is {real} in the image" if real != place else ""
             raise StepError(
                 f"{path} is in the {kind} {place}{at}{leads}: a build writes nothing into a mount",
-                remedy=f"write another dest, or remove the {kind}",
+                remedy=f"write another dest, or remove the {kind.partition(' ')[0]}",
             )
 
     def _before(self, path: str) -> Stat | None:

@@ -10,6 +10,7 @@ from phases.core.build.container.environment import BuildEnvironment
 from phases.core.cache import host_mounts
 from phases.core.cache.image_labels import cleared_labels
 from phases.core.config.mounts import volume_conflicts
+from phases.core.config.mounts.image_volumes import base_name, uncovered
 from phases.core.container import safe_paths
 from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
 from phases.core.engine.types import Restrictions, Tmpfs
@@ -66,9 +67,11 @@ class ContainerSpec:
         return [*mounts, self._agent] if self._agent else mounts
 
     @property
-    def mounted_folders(self) -> list[str]:
-        """The folders of volumes and caches, which are no part of the image."""
-        return [*(bind.dest for bind in self._work.binds), *(cache.dest for cache in self.caches)]
+    def mounted_folders(self) -> dict[str, str]:
+        """The folders that are no part of the image, each with what it is."""
+        habitat = self._work.habitat
+        own = {folder: f"VOLUME of {base_name(habitat)}" for folder in uncovered(habitat, self.image.volumes)}
+        return own | {bind.dest: "volume" for bind in self._work.binds} | {cache.dest: "cache" for cache in self.caches}
 
     def is_met_by(self, container: ReusableContainer) -> bool:
         """Return whether a new container would make no difference, so that the phase can continue in this one."""

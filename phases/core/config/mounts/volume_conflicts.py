@@ -130,7 +130,7 @@ def _check_nested(inner: Mount, outer: Mount, path: str) -> None:
 
 def _check_written(habitat: Habitat) -> None:
     for volume in habitat.volumes:
-        for subject, path, origin in _written_paths(habitat, volume.dest):
+        for subject, path, origin in written_paths(habitat, volume.dest):
             if within(path, volume.dest):
                 raise ConfigError(
                     f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})",
@@ -153,7 +153,7 @@ def _check_read(habitat: Habitat) -> None:
                 )
 
 
-def _written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
+def written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
     """Yield the paths that the build writes to, each with its subject in an error and its line.
 
     Args:

@@ -46,9 +46,12 @@ class DockerContainers(ApiClient):
         restrictions: Restrictions = UNCONFINED,
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
+        stop_signal: str = "",
     ) -> str:
         self._prepare_create(image, name, labels or {}, mounts)
         body = payloads.container(image, command, env or {}, labels or {}, mounts, hostname, restrictions, ports)
+        if stop_signal:
+            body["StopSignal"] = stop_signal
         if not log_bytes:
             return self._create(name, body)
         limited = body["HostConfig"] | {"LogConfig": payloads.log_limit(log_bytes)}
