@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events
 from phases.core.cache import image_labels
+from phases.core.container.remedies import architecture_remedy
 from phases.core.errors import EngineError, EngineUnreachable, StepError, full_disk_remedy
 from phases.core.files.tar import Archive, DockerfileArchive
 from phases.core.files.temporary_folder import temporary_folder
@@ -80,7 +81,7 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
 
     def show(line: str) -> None:
         nonlocal remedy
-        remedy = remedy or _build_remedy(line)
+        remedy = remedy or _build_remedy(line) or architecture_remedy(line, work.engine.platform)
         on_line(line, show=True)
 
     with ExitStack() as stack:

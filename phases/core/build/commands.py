@@ -10,8 +10,9 @@ from phases.core import events
 from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
+from phases.core.container.remedies import remedy_for
 from phases.core.container.users import NO_USER
-from phases.core.errors import CommandFailed, Conflict, NotFound, PhaseTimeout, StepError, full_disk_remedy
+from phases.core.errors import CommandFailed, Conflict, NotFound, PhaseTimeout, StepError
 from phases.core.secrets import ssh_agent
 from phases.core.secrets.delivery import variables
 
@@ -116,7 +117,8 @@ class CommandRunner:
         known = step.remedies.get(code)
         reason = _verdict(rows) if known else ""
         printed = "\n".join(rows)
-        remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed)
+        # What was printed says more than the code: 128 is git's for everything.
+        remedy = remedy_for(printed, self._work.habitat, self._work.engine.platform) or known
         remedy = remedy or "fix it, then run the same command"
         return CommandFailed(
             f"{step.title} ended with exit code {code}" + (f" ({reason})" if reason else ""),
@@ -161,13 +163,6 @@ class _CommandOutput:
             for line in lines:
                 text = f"{self._notices_about}: {line}"
                 self._work.emit(events.Notice(self._work.habitat.name, text, warning=True))
-
-
-def _privileges_remedy(printed: str) -> str:
-    """Return the remedy for a command that sudo refused, "" for any other."""
-    if "no new privileges" not in printed:
-        return ""
-    return "run it as root in setup, or write `build: {new_privileges: true}`"
 
 
 def _verdict(rows: list[str]) -> str:

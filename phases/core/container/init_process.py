@@ -24,8 +24,9 @@ IDLE = ("/bin/sh", "-c", _INIT)
 IDLE_FOR_PROBE = ("/bin/sh", "-c", f"{RECORD_DEV}; {_INIT}")
 
 # How often to check, by exit code, whether the container has ended. When it ends, the engine kills its commands (137),
-# and reports that before the end of the container. A command that was about to start can't be run (126).
-_CHECKS = {137: 10, 126: 1}
+# and reports that before the end of the container. A command that was about to start can't be run (126; or 255, if the
+# kernel refuses the shell of the image).
+_CHECKS = {137: 10, 126: 1, 255: 1}
 
 
 def container_ended(engine: Engine, container: str, exit_code: int) -> bool:

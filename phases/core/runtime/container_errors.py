@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.cache import image_labels
 from phases.core.container import shell_errors
+from phases.core.container.remedies import architecture_remedy
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.runtime.output_check import output_check
 from phases.core.runtime.own_containers import container_name, is_new, owner
@@ -61,7 +62,7 @@ def end_error(
         remedy = f"doit start:{habitat.name} makes a new one"
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy=remedy)
     init = habitat.entry.init_command
-    remedies = ["write an entry.init_command that keeps running"] if init else []
+    remedies = [_init_remedy(project, log)] if init else []
     if not is_new(container.name):  # such a one is removed
         remedies.append(f"see docker logs {container.name}")
     return StartError(
@@ -70,6 +71,12 @@ def end_error(
         remedy="; ".join(remedies) or "run the same command again",
         output=_masked(output_check(project, habitat.name, container, secrets), log),
     )
+
+
+def _init_remedy(project: Project, log: str) -> str:
+    """Return the remedy for an init command that ended. The log is not shown here, so it need not be masked."""
+    default = "write an entry.init_command that keeps running"
+    return architecture_remedy(log, project.engine.platform) or default
 
 
 def shell_error(project: Project, habitat: Habitat, container: Container) -> HabitatError | None:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     #: Called with each piece of a command's output, and whether it is from stderr.
     OnOutput = Callable[[bytes, bool], None]
 
-# The exit codes of a command that a shell, or the engine, could not start.
-_NOT_STARTED = (126, 127)
+# The exit codes of a command that a shell, the engine, or the kernel (255) could not start.
+_NOT_STARTED = (126, 127, 255)
 
 
 class PhaseCommand(Struct, frozen=True):
