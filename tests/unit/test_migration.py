@@ -319,14 +319,6 @@ STAYS = {
         "line 2 copies to /c, which is its cache",
     ),
     "a download": ("FROM base:1\nADD https://example.org/x /x\nRUN y", "it fetches from the network"),
-    "a user's maker": (
-        "FROM base:1\nRUN useradd dev\nUSER dev\nRUN y",
-        "it may create dev, and phase users would do so first",
-    ),
-    "a folder's maker": (
-        "FROM base:1\nRUN cp -r /v /w\nWORKDIR /w\nRUN y",
-        "it may create /w, and phase workdir would do so first",
-    ),
     "a platform's variant": (
         "FROM base:1\nARG TARGETVARIANT\nRUN echo $TARGETVARIANT\nRUN y",
         "only docker build knows TARGETVARIANT",
@@ -518,7 +510,8 @@ def test_migrate_number_as_final_user_becomes_user_of_that_number(
     assert f"USER={user}" in config["env"]
     assert "uid" not in config
     assert [body for body in config["setup"]["user"] if body.split()[-1] == "b"]
-    assert [row.line for row in draft.rows if row.place == "Dockerfile.rest" and row.why] == kept
+    makers = [row.line for row in draft.rows if row.why.startswith(("it may create", "it builds on"))]
+    assert makers == kept
 
 
 def test_migrate_number_without_user_becomes_uid(node: DemoProject) -> None:
@@ -540,6 +533,98 @@ def test_migrate_account_created_beside_new_user_stays_in_dockerfile(demo: DemoP
         "it creates an account, and phase users would take its number"
     ]
     assert config_of(draft)["setup"] == {"root": ["cd /\na\n"]}
+
+
+# What has to come before a phase
+
+#: The lines of a Dockerfile behind `FROM base:1`, and the points and scripts of its hooks, and those of its files.
+EARLY: dict[str, tuple[str, list[tuple[str, str]], list[tuple[str, str]]]] = {
+    "the RUN that creates USER, and all before": (
+        "RUN a\nRUN useradd dev\nUSER dev\nRUN b",
+        [("before users", "a"), ("before users", "useradd dev")],
+        [],
+    ),
+    "what it copies before": (
+        "COPY a /x\nRUN useradd dev\nUSER dev",
+        [("before users", "useradd dev")],
+        [("before users", "/x")],
+    ),
+    "what it copies between": (
+        "RUN a\nCOPY a /x/a\nRUN useradd dev\nUSER dev",
+        [("after base", "a"), ("before users", "useradd dev")],
+        [("before users", "/x/a")],
+    ),
+    "what it copies behind": (
+        "RUN useradd dev\nCOPY a /x/a\nUSER dev",
+        [("before users", "useradd dev")],
+        [("", "/x/a")],
+    ),
+    "in its folder": (
+        "WORKDIR /w\nRUN a\nRUN useradd dev\nUSER dev",
+        [("before users", "mkdir -p /w"), ("before users", "cd /w\na\n"), ("before users", "cd /w\nuseradd dev\n")],
+        [],
+    ),
+    "with variables of env": (
+        "ENV A=1\nRUN useradd dev\nENV B=2\nUSER dev",
+        [("before users", "export A=1\nuseradd dev\n")],
+        [],
+    ),
+    "the RUN that creates WORKDIR": (
+        "RUN a\nRUN cp -r /a /w\nWORKDIR /w\nRUN b",
+        [("before workdir", "a"), ("before workdir", "cp -r /a /w")],
+        [],
+    ),
+    "with variables of env before WORKDIR": (
+        "ENV A=1\nRUN cp -r /a /w\nENV B=2\nENV A=3\nWORKDIR /w",
+        [("before workdir", "unset B\nexport A=1\ncp -r /a /w\n")],
+        [],
+    ),
+    "both": (
+        "RUN useradd dev\nUSER dev\nRUN a\nUSER root\nRUN cp -r /a /w\nWORKDIR /w\nUSER dev\nRUN b",
+        [("before users", "useradd dev"), ("before workdir", "a"), ("before workdir", "cp -r /a /w")],
+        [],
+    ),
+    "files four times before WORKDIR": (
+        "COPY a /1/a\nRUN a\nCOPY a /2/a\nRUN a\nCOPY a /3/a\nRUN a\nCOPY a /4/a\nRUN cp -r /a /w\nWORKDIR /w",
+        [("after users", "a"), ("before env", "a"), ("after env", "a"), ("before workdir", "cp -r /a /w")],
+        [("after users", "/1/a"), ("before env", "/2/a"), ("after env", "/3/a"), ("before workdir", "/4/a")],
+    ),
+}
+
+
+def point_of(entry: dict[str, Any]) -> str:
+    return next((f"{when} {entry[when]}" for when in ("before", "after") if when in entry), "")
+
+
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
+@pytest.mark.parametrize(("lines", "hooks", "copied"), EARLY.values(), ids=EARLY)
+def test_migrate_what_has_to_come_before_a_phase_becomes_hooks(
+    files: DemoProject, lines: str, hooks: list[tuple[str, str]], copied: list[tuple[str, str]]
+) -> None:
+    draft = migrated(files, f"FROM base:1\n{lines}\n")
+    config = config_of(draft)
+    assert config["dockerfile"] is False
+    blocks = config["hooks"]
+    assert [(point_of(block), script) for block in blocks for script in block["commands"]] == hooks
+    assert [(point_of(entry), entry["dest"]) for entry in config.get("files", ())] == copied
+    places = [row.place for row in draft.rows if row.place.startswith("hooks")]
+    assert len(places) == len(hooks)
+    load(files.root, draft.config)
+
+
+def test_migrate_scripts_and_files_that_alternate_too_often_before_a_phase_stay(files: DemoProject) -> None:
+    rows = migrated(files, "FROM base:1\nRUN a\nCOPY a /1/a\nRUN b\nCOPY a /2/a\nRUN useradd dev\nUSER dev\n").rows
+    assert [(row.line, row.why) for row in rows if row.place == "Dockerfile.rest" and row.why] == [
+        (5, "scripts and files alternate too often before phase users")
+    ]
+    assert [row.place for row in rows if row.line == 6] == ["hooks[0].commands[0]"]
+
+
+def test_migrate_cache_and_secret_before_a_phase_stay_in_dockerfile(demo: DemoProject) -> None:
+    for mount in ("type=cache,target=/c", "type=secret,id=x"):
+        draft = migrated(demo, f"FROM base:1\nRUN --mount={mount} a\nRUN useradd dev\nUSER dev\n")
+        why = "it comes before a phase, and only setup has its caches and secrets"
+        assert [row.line for row in draft.rows if row.why == why] == [2]
 
 
 OWN_VARIABLES: dict[str, tuple[str, list[str]]] = {
@@ -720,19 +805,26 @@ def test_migrate_keeps_values_and_comments_of_existing_config(demo: DemoProject)
         assert comment in draft.config
 
 
-def test_migrate_with_files_in_config_keeps_setup_in_dockerfile(demo: DemoProject) -> None:
+def test_migrate_with_files_in_config_runs_scripts_before_them(demo: DemoProject) -> None:
     write(demo.root, "habitats/demo/x")
     draft = migrated(demo, "FROM base:1\nRUN a\nENV B=1\n", "files:\n  - {source: x, dest: /x}\n")
+    assert config_of(draft)["hooks"] == [{"run_as": "root", "after": "habitat", "commands": ["cd /\nunset B\na\n"]}]
     assert "the config's files and volumes come after it" in [row.why for row in draft.rows]
     assert "setup" not in config_of(draft)
 
 
-def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(demo: DemoProject) -> None:
+def test_migrate_alternating_users_with_shared_setup_mapping_become_hooks(demo: DemoProject) -> None:
     write(demo.root, "shared/config.yaml", "setup: {root: [x]}\n")
     draft = migrated(demo, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
-    assert "setup" not in config_of(draft)
-    assert "scripts of several users alternate up to here: that needs `setup:` as a list, and yours is a mapping" in [
-        row.why for row in draft.rows
+    config = config_of(draft)
+    assert "setup" not in config
+    assert config["hooks"] == [
+        {"run_as": "7", "before": "setup", "commands": ["unset C\na\n"]},
+        {"run_as": "root", "before": "setup", "commands": ["unset C\nb\n"]},
+    ]
+    assert [row.place for row in draft.rows if row.text.startswith("RUN")] == [
+        "hooks[0].commands[0]",
+        "hooks[1].commands[0]",
     ]
 
 

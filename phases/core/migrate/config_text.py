@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from io import StringIO
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from phases.core.errors import ConfigError
@@ -80,16 +80,17 @@ def add(config: Any, conversion: Conversion, *, setup_is_list: bool | None) -> N
     if conversion.uid:
         _put(config, "uid", int(conversion.uid))
     _prepend(config, "env", conversion.env)
-    _prepend(config, "files", conversion.files)
+    _prepend(config, "files", [_at_point(item, conversion) for item in conversion.files])
     _add_secrets(config, conversion)
     _add_caches(config, conversion)
-    if conversion.setup and (conversion.needs_list_form or setup_is_list):
-        _add_setup_list(config, conversion)
-    elif conversion.setup:
+    _add_blocks(config, "hooks", conversion, conversion.hooks)
+    if conversion.needs_list_form or setup_is_list:
+        _add_blocks(config, "setup", conversion, conversion.scripts)
+    elif conversion.scripts:
         if config.get("setup") is None:
             config["setup"] = CommentedMap()
         for user in ("root", "user"):
-            _prepend(config["setup"], user, [item for item in conversion.setup if item.run_as == user], indent=4)
+            _prepend(config["setup"], user, [item for item in conversion.scripts if item.run_as == user], indent=4)
     if conversion.command or conversion.entry_hints:
         _add_entry(config, conversion)
     if is_new:
@@ -175,15 +176,19 @@ def _add_caches(config: Any, conversion: Conversion) -> None:
             _list(config, "caches").append(item)
 
 
-def _add_setup_list(config: Any, conversion: Conversion) -> None:
-    """Add the scripts as blocks with one user each."""
+def _at_point(item: ListItem, conversion: Conversion) -> ListItem:
+    assert isinstance(item.value, dict)
+    return replace(item, value={**item.value, **conversion.point(item)})
+
+
+def _add_blocks(config: Any, key: str, conversion: Conversion, scripts: Sequence[ListItem]) -> None:
+    """Add scripts as blocks with one user each."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-    target = _list(config, "setup")
-    for number, (user, items) in enumerate(groupby(conversion.setup, lambda item: item.run_as)):
-        block = CommentedMap({"run_as": user, "commands": CommentedSeq()})
-        target.insert(number, block)
-        _prepend(block, "commands", list(items), indent=6)
+    for number, (keys, items) in enumerate(conversion.blocks(scripts)):
+        block = CommentedMap({**keys, "commands": CommentedSeq()})
+        _list(config, key).insert(number, block)
+        _prepend(block, "commands", items, indent=6)
 
 
 def _add_entry(config: Any, conversion: Conversion) -> None:

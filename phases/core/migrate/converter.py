@@ -1,7 +1,8 @@
 """Convert a Dockerfile into sections of a config.yaml that build the same image.
 
-A config's phases run in the order env → workdir → files → setup. An instruction that no config can
-express stays in a Dockerfile, and so do all instructions before it, since it may depend on them.
+A config's phases run in the order users → env → workdir → files → setup. A RUN that has to come before one of them
+becomes a hook, with all instructions before it, since it may depend on them. An instruction that no config can express
+stays in a Dockerfile, with all before it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,13 @@ from phases.core.migrate.instructions import settings
 from phases.core.migrate.instructions.copy import CopyConverter
 from phases.core.migrate.instructions.run import RunConverter
 from phases.core.migrate.instructions.settings import SettingConverter
-from phases.core.migrate.reasons import reasons_to_stay
+from phases.core.migrate.reasons import reasons_for_hooks, reasons_to_stay
 from phases.core.migrate.result import Conversion, ListItem, NotConvertible, escape_dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from phases.core.migrate.inputs import Inputs
-
-# Instructions that may give `setup:` a script.
-_IN_SETUP = ("RUN", "COPY", "ADD", "WORKDIR")
 
 
 class _MustStay(Exception):
@@ -36,23 +34,24 @@ class _MustStay(Exception):
 
 def convert(inputs: Inputs) -> Conversion:
     """Convert all instructions behind the last one that has to stay in a Dockerfile."""
-    reasons = reasons_to_stay(inputs)
+    reasons, early = reasons_to_stay(inputs), reasons_for_hooks(inputs)
     while True:
         try:
-            return _convert(inputs, reasons)
+            return _convert(inputs, reasons, early)
         except _MustStay as error:
             reasons[error.number] = str(error)
 
 
-def _convert(inputs: Inputs, reasons: Mapping[int, str]) -> Conversion:
-    conversion = Conversion()
+def _convert(inputs: Inputs, reasons: Mapping[int, str], early: Mapping[str, tuple[int, str]]) -> Conversion:
     first = max(reasons, default=-2) + 1
+    conversion = Conversion(start=[*inputs.states, inputs.end][max(first, 0)])
     rest.keep(inputs, conversion, first, reasons)
     numbers = range(max(first, 0), len(inputs.instructions))
     run, copy, setting = (kind(inputs, conversion) for kind in (RunConverter, CopyConverter, SettingConverter))
     converters = {"RUN": run.convert, "COPY": copy.convert, "ADD": copy.convert}
     for number in numbers:
         instruction = inputs.instructions[number]
+        conversion.region = next((region for region, (last, _) in early.items() if number <= last), "")
         try:
             converters.get(instruction.name, setting.convert)(instruction, inputs.states[number])
         except NotConvertible as error:
@@ -61,11 +60,12 @@ def _convert(inputs: Inputs, reasons: Mapping[int, str]) -> Conversion:
     conversion.uid = inputs.uid
     conversion.command = settings.command(inputs)
     if conversion.needs_list_form and inputs.setup_is_list is False:
-        last = max(n for n, instruction in enumerate(inputs.instructions) if instruction.name in _IN_SETUP)
-        raise _MustStay(
-            last, "scripts of several users alternate up to here: that needs `setup:` as a list, and yours is a mapping"
-        )
+        conversion.turn_setup_into_hooks()
     conversion.number_scripts()
+    for last, why in early.values():
+        for row in conversion.rows:
+            if last >= 0 and row.line == inputs.instructions[last].line:
+                row.why = row.why or why
     conversion.rows.sort(key=lambda row: row.line)
     return conversion
 

@@ -1,4 +1,4 @@
-"""Find the instructions that have to stay in a Dockerfile, as far as one can tell before converting."""
+"""Find the instructions that stay in a Dockerfile or come before a phase, as far as one can tell before converting."""
 
 from __future__ import annotations
 
@@ -48,10 +48,23 @@ def reasons_to_stay(inputs: Inputs) -> dict[int, str]:
         variable = inputs.interpreter.platform_variable(instruction)
         if variable and instruction.name in _PLACED:
             reasons[number] = f"only docker build knows {variable}"
+    return reasons
+
+
+def reasons_for_hooks(inputs: Inputs) -> dict[str, tuple[int, str]]:
+    """Find the last instruction that has to come before a phase.
+
+    Returns:
+        From the phases of POINTS, in their order, to the number of the instruction, and the reason.
+    """
     runs = [number for number, instruction in enumerate(inputs.instructions) if instruction.name == "RUN"]
-    if runs and inputs.existing and inputs.existing.has_copies:
-        reasons[runs[-1]] = "the config's files and volumes come after it"
-    return reasons | _user_created_by(inputs, runs) | _workdir_created_by(inputs, runs)
+    copied = {runs[-1]: "the config's files and volumes come after it"} if runs else {}
+    regions = {
+        "users": _user_created_by(inputs, runs),
+        "workdir": _workdir_created_by(inputs, runs),
+        "files": copied if inputs.existing and inputs.existing.has_copies else {},
+    }
+    return {region: (max(reasons), reasons[max(reasons)]) for region, reasons in regions.items() if reasons}
 
 
 def _used_volume(inputs: Inputs, number: int) -> str:

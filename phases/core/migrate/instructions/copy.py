@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from phases.core.migrate.instructions import scripts
 from phases.core.migrate.instructions.copied_path import FOLDERS, group_too, make_folder
 from phases.core.migrate.instructions.copy_plan import FOLDER_MODE, CopyPlan
-from phases.core.migrate.result import ListItem, NotConvertible
+from phases.core.migrate.result import NotConvertible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,10 @@ class CopyConverter:
         paths = sources(self._inputs.folder, instruction, words)
         place = self._dest(dest, len(words) > 1, state)
         may_go_into = self._may_be_folder(place, paths, instruction)
-        has_scripts = len(self._conversion.setup) > self._mode_scripts or may_go_into
+        is_early = bool(self._conversion.region)
+        if is_early and may_go_into:
+            raise NotConvertible(f"it comes before a phase, and a RUN may have made a folder {place}")
+        has_scripts = not is_early and (len(self._conversion.scripts) > self._mode_scripts or may_go_into)
         folder = self._inputs.folder
         plan = CopyPlan(
             folder,
@@ -94,7 +97,7 @@ class CopyConverter:
             lines += [f"rm -f {place}", *scripts.here_document(f">{place}", content)]
             lines += [f"chmod {mode} {place}"] if mode else []
             lines += [] if owner == "root" else [f"chown {group_too(owner)} {place}"]
-        self._conversion.setup.append(ListItem("\n".join(lines), instruction.comment, "root", row))
+        self._conversion.add_script("\n".join(lines), instruction.comment, "root", row)
 
     def _expand(self, instruction: Instruction, word: str, state: BuildState) -> str:
         return self._inputs.interpreter.expand(instruction, word, state)
@@ -132,11 +135,11 @@ class CopyConverter:
         first, last = len(files), len(files) + len(copied) - 1
         row.place = f"files[{first}]" if len(copied) == 1 else f"files[{first}…{last}]"
         for number, one in enumerate(copied):
-            files.append(ListItem(one.item(), () if number else instruction.comment))
+            self._conversion.add_file(one.item(), () if number else instruction.comment)
         if lines := [line for path, mode in plan.folders.items() for line in self._folder_mode(path, mode, plan.owner)]:
             row.why = "and a script sets the modes of its folders"
-            self._conversion.setup.append(ListItem("\n".join(lines), (), "root"))
-            self._mode_scripts += 1
+            self._conversion.add_script("\n".join(lines), (), "root")
+            self._mode_scripts += not self._conversion.region
 
     def _folder_mode(self, path: str, mode: str, owner: str) -> Iterator[str]:
         """Yield what gives a folder its mode and owner: phase files makes it with 0755, and leaves an existing one."""
@@ -169,7 +172,7 @@ class CopyConverter:
         lines = [line for one in copied for line in one.script(known, has_folders=bool(plan.folders))]
         folders = plan.folders.items()
         lines += [f"chmod {mode} {shlex.quote(path)}" for path, mode in folders if mode != FOLDER_MODE or not is_whole]
-        self._conversion.setup.append(ListItem("\n".join(dict.fromkeys(lines)), instruction.comment, "root", row))
+        self._conversion.add_script("\n".join(dict.fromkeys(lines)), instruction.comment, "root", row)
 
 
 def sources(folder: HabitatFolder, instruction: Instruction, words: Sequence[str]) -> list[str]:

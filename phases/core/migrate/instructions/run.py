@@ -10,7 +10,7 @@ from phases.core.migrate.dockerfile_state import PLATFORM
 from phases.core.migrate.harmless_commands import has_p
 from phases.core.migrate.inputs import HABITAT_PATH, UNKNOWN
 from phases.core.migrate.instructions import cache_mounts, scripts
-from phases.core.migrate.result import ListItem, NotConvertible
+from phases.core.migrate.result import NotConvertible
 from phases.core.migrate.shell_commands import commands, expanded
 from phases.core.model import SECRETS_FOLDER
 from phases.protocol import PHASE_VARIABLES
@@ -41,6 +41,8 @@ class RunConverter:
             NotConvertible: It needs something that only `docker build` has.
         """
         self._check_flags(instruction)
+        if self._conversion.region and instruction.flags.get("mount"):
+            raise NotConvertible("it comes before a phase, and only setup has its caches and secrets")
         platform = self._platform(instruction, state)
         caches = [self._cache(options, state) for options in cache_mounts.of_type(instruction, "cache")]
         row = self._conversion.report(instruction, "setup", "all scripts of setup see its cache" if caches else "")
@@ -48,12 +50,10 @@ class RunConverter:
             self._conversion.add_cache(path, sharing)
         for options in cache_mounts.of_type(instruction, "secret"):
             self._conversion.add_secret(instruction, options, "setup")
-        script = scripts.script(
-            instruction, self._with_home(state), self._env(state), self._inputs.workdir, platform=platform
-        )
+        script = scripts.script(instruction, self._with_home(state), self._env(state), self._workdir, platform=platform)
         if self._makes_workdir(instruction, state):
             script = re.sub(r"\bmkdir(?= )", "mkdir -p", script)
-        self._conversion.setup.append(ListItem(script, instruction.comment, self._run_as(state), row))
+        self._conversion.add_script(script, instruction.comment, self._run_as(state), row)
 
     @staticmethod
     def _check_flags(instruction: Instruction) -> None:
@@ -102,21 +102,36 @@ class RunConverter:
         folders = [inputs.home, inputs.workdir]
         return path, cache_mounts.sharing(path, options, folders, [*folders, HABITAT_PATH])
 
+    @property
+    def _workdir(self) -> str:
+        """The folder in which the script runs. Phase workdir sets that of later ones."""
+        is_before = self._conversion.region in ("users", "workdir")
+        return self._conversion.start.workdir if is_before else self._inputs.workdir
+
     def _with_home(self, state: BuildState) -> BuildState:
         """Return the state with HOME as `docker build` sets it, if the config sets another."""
-        if "HOME" in state.variables or "HOME" not in self._inputs.setup_env:
+        if "HOME" in state.variables or "HOME" not in self._given():
             return state
         return replace(state, env={"HOME": self._inputs.home_of(state.user), **state.env})
 
+    def _given(self) -> dict[str, str]:
+        """Return the variables of the point where the script runs. Phase env sets those of the config."""
+        base, setup = dict(self._conversion.start.env), self._inputs.setup_env
+        if self._conversion.region == "users":
+            return base
+        if self._conversion.region == "workdir":
+            return {name: value if base.get(name) == value else UNKNOWN for name, value in setup.items()}
+        return dict(setup)
+
     def _env(self, state: BuildState) -> dict[str, str]:
         """Return the variables that setup gives the script. A value that no variable can have is not certain."""
-        inputs = self._inputs
-        env = {name: value for name, value in inputs.setup_env.items() if name not in PHASE_VARIABLES}
+        inputs, given = self._inputs, self._given()
+        env = {name: value for name, value in given.items() if name not in PHASE_VARIABLES}
         for name in (*PHASE_VARIABLES, *_PERSONAL):
             if name in env or name in state.variables:
-                env[name] = inputs.workdir if name == "WORKDIR" else UNKNOWN
+                env[name] = inputs.workdir if name == "WORKDIR" and not self._conversion.region else UNKNOWN
         home = inputs.home_of(state.user)
-        if inputs.setup_env.get("HOME") == home:
+        if given.get("HOME") == home:
             env["HOME"] = home
         return env
 
@@ -126,6 +141,7 @@ class RunConverter:
         name = inputs.name_of(name) or name
         if group and not inputs.is_group_of(group, name):
             raise NotConvertible(f"it runs as {state.user}, and a config gives no group")
-        if name.isdigit() and inputs.user != "root" and inputs.user not in inputs.accounts.users:
+        is_before = self._conversion.region == "users"
+        if not is_before and name.isdigit() and inputs.user != "root" and inputs.user not in inputs.accounts.users:
             raise NotConvertible(f"it runs as {name}, a number that phase users may give to USER")
         return "root" if name == "root" else "user" if name == inputs.user else name

@@ -71,15 +71,18 @@ class SettingConverter:
             raise NotConvertible(f"doit migrate doesn't know {instruction.name}")
 
     def _workdir(self, instruction: Instruction, state: BuildState) -> None:
-        path = self._inputs.interpreter.after(instruction, state).workdir
-        if path == self._inputs.workdir:
-            self._conversion.report(instruction, "env.WORKDIR")
-        elif path in (state.workdir, self._inputs.base.config.workdir or "/", "/"):
-            self._conversion.report(instruction, "setup", _IN_SCRIPTS)
-        else:
-            row = self._conversion.report(instruction, "setup")
-            script = f"mkdir -p {shlex.quote(path)}"
-            self._conversion.setup.append(ListItem(script, instruction.comment, "root", row))
+        inputs = self._inputs
+        path = inputs.interpreter.after(instruction, state).workdir
+        is_made = path in (state.workdir, inputs.base.config.workdir or "/", "/") or inputs.base.is_folder(path)
+        # Hooks come before phase workdir, or may do.
+        is_own = path == inputs.workdir
+        if (is_own and not self._conversion.region) or is_made:
+            row = self._conversion.report(
+                instruction, "env.WORKDIR" if is_own else "setup", "" if is_own else _IN_SCRIPTS
+            )
+            return
+        row = self._conversion.report(instruction, "setup")
+        self._conversion.add_script(f"mkdir -p {shlex.quote(path)}", instruction.comment, "root", row)
 
     def _user(self, instruction: Instruction, state: BuildState) -> None:
         user = self._inputs.interpreter.after(instruction, state).user
