@@ -721,8 +721,8 @@ class FakeExec:
     def fileno(self) -> int:
         return self._reader
 
-    def read(self) -> bytes:
-        return os.read(self._reader, 65536)
+    def read(self) -> bytes | None:
+        return os.read(self._reader, 65536) or None
 
     def write(self, data: bytes) -> None:
         if not self.running:
@@ -730,6 +730,11 @@ class FakeExec:
         self.say(data)
         if match := re.search(rb"exit (\d+)", data):
             self.end(int(match[1]))
+
+    is_suspended = False
+
+    def resume(self) -> None:
+        raise AssertionError("it is never suspended")
 
     def resize(self, rows: int, columns: int) -> None:
         self.sizes.append((rows, columns))

@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """A `doit ARGS` with a terminal of its own. shown: all that came out of it so far."""
+    """A `doit ARGS` with a terminal of its own. shown: all that came out of it so far.
 
-    def __init__(self, project: Project, *args: str, rows: int = 40, columns: int = 100) -> None:
+    through: a command in the terminal that runs doit.
+    """
+
+    def __init__(
+        self, project: Project, *args: str, rows: int = 40, columns: int = 100, through: tuple[str, ...] = ()
+    ) -> None:
         self._master, self._slave = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self._slave)
         # setsid makes it the controlling terminal, which is what Ctrl-C and a resize go through.
         self.process = subprocess.Popen(
-            ("setsid", "--ctty", sys.executable, "-m", "doit", *args),
+            ("setsid", "--ctty", *through, sys.executable, "-m", "doit", *args),
             cwd=project.root,
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
             stdin=self._slave,

@@ -91,8 +91,18 @@ class LocalTerminal:
                         show(data, is_err)
 
     def hand_over(self, process: Exec, mask: Mask) -> None:
-        """Connect the terminal to a command until it ends: each key, Ctrl-C too, and each size of the window."""
+        """Connect the terminal to a command until it ends: each key, Ctrl-C too, and each size of the window.
+
+        A command that is suspended suspends doit, so that the shell that doit was started from can continue both.
+        """
+        while not self._connect_keys(process, mask):
+            os.killpg(0, signal.SIGTSTP)
+
+    def _connect_keys(self, process: Exec, mask: Mask) -> bool:
+        """Connect the terminal to a command until it ends (True) or is suspended (False)."""
         with _raw(0), self._resizing(process):
+            if process.is_suspended:
+                process.resume()
             while True:
                 ready, _, _ = select.select([process.fileno(), 0], [], [], _HOLD_SECONDS if mask.holds else None)
                 if not ready:
@@ -100,8 +110,11 @@ class LocalTerminal:
                 if process.fileno() in ready:
                     data = process.read()
                     _write_all(1, mask.feed(data) if data else mask.flush())
-                    if not data:
-                        return
+                    if process.is_suspended:
+                        _write_all(1, mask.flush())
+                        return False
+                    if data is None:
+                        return True
                 if 0 in ready:
                     if not (keys := _read(0)):
                         raise OutputLost("the terminal is gone")

@@ -1189,7 +1189,7 @@ def test_exec_tty_streams_until_command_ends(target: EngineUnderTest) -> None:
         process.resize(24, 80)
         process.write(b"exit 7\n")
         seen = b""
-        while data := process.read():
+        while (data := process.read()) is not None:
             seen += data
         assert b"exit 7" in seen
         assert process.exit_code() == 7
@@ -1200,7 +1200,7 @@ def answer(process: Exec, typed: bytes) -> bytes:
     process.write(typed)
     seen = b""
     while len(seen) < len(typed) and readable([process.fileno()], [], [], 2)[0]:
-        seen += process.read()
+        seen += process.read() or b""
     return seen
 
 
@@ -1212,7 +1212,7 @@ def test_exec_tty_passes_each_key_on_at_once(target: EngineUnderTest) -> None:
         process.write(b"stty raw -echo; echo rea''dy; exec cat\n")
         seen = b""
         while b"ready" not in seen:
-            seen += process.read()
+            seen += process.read() or b""
         for byte in sorted(set(range(256)) - {0x1E}):
             assert answer(process, bytes([byte])) == bytes([byte])
         assert answer(process, b"\x10") + answer(process, b"\x11") == b"\x10\x11"

@@ -525,6 +525,19 @@ def test_secrets_on_terminal_are_masked_without_delaying_output(habitat: BuiltHa
     assert "s3cret-word" not in terminal.shown
 
 
+def test_start_suspended_by_ctrl_z_is_continued_by_fg(habitat: BuiltHabitat) -> None:
+    habitat.script("echo up; read -r line; echo got $line; exit 3\n")
+    outside = 'set -m; "$@"; echo outside; fg >/dev/null; echo "code $?"'
+    with Terminal(habitat.project, habitat.task, through=("bash", "-c", outside, "bash")) as terminal:
+        terminal.wait_for("up\n")
+        terminal.type("\x1a")
+        terminal.wait_for("outside\n")
+        terminal.type("hello\r")
+        assert terminal.end() == 0, terminal.shown
+    assert "got hello\n" in terminal.shown
+    assert "code 1\n" in terminal.shown
+
+
 def test_start_on_terminal_ended_by_signal_restores_terminal(habitat: BuiltHabitat) -> None:
     habitat.script("echo up; sleep 1000\n")
     with Terminal(habitat.project, habitat.task) as terminal:

@@ -199,7 +199,7 @@ class FakeTerminal:
 
     def hand_over(self, process: Exec, mask: Mask) -> None:
         process.write(self.typed)
-        while data := process.read():
+        while (data := process.read()) is not None:
             self.printed.append((mask.feed(data), False))
 
 

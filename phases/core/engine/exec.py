@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import struct
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core.errors import EngineError
+from phases.core.files.shell_program import ShellProgram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +21,14 @@ if TYPE_CHECKING:
 #: so that a signal can be sent to it.
 PRINT_PID = ("/bin/sh", "-c", 'echo "$$"; exec "$@"', "sh")
 _SIGNAL = 'kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2"'
+
+#: What a command with a terminal is started with, and what continues it once it was suspended.
+RUN_IN_TERMINAL = ShellProgram(__file__, "run_in_terminal.sh")
+_RESUME = ShellProgram(__file__, "resume.sh")
+_SUSPEND_GROUP = ShellProgram(__file__, "suspend_group.sh")
+
+# Ctrl-Z as terminals send it, the second on request of a program (the keyboard protocol of kitty).
+_CTRL_Z = (b"\x1a", b"\x1b[122;5u")
 
 # Seconds that the command that sends a signal may take.
 _SIGNAL_TIMEOUT = 5
@@ -92,31 +103,114 @@ class ExecApi(Protocol):
 class _RunningExec:
     """A running command and its connection."""
 
-    def __init__(self, api: ExecApi, exec_id: str, response: DockerPyResponse) -> None:
+    def __init__(self, api: ExecApi, container: str, exec_id: str, response: DockerPyResponse, user: str) -> None:
         self._api = api
+        self._container = container
         self._id = exec_id
         self._response = response
         self._stream = response.connection
+        self._user = user
+        self._asides: list[str] = []  # the ids of commands that send a signal and may still run
 
     def fileno(self) -> int:
         return self._stream.fileno()
 
     def exit_code(self) -> int:
+        self._wait_for_asides()
         return self._api.exit_code(self._id)
 
     def close(self) -> None:
         self._response.close()
+        self._wait_for_asides()
+
+    def _run_aside(self, script: str, *args: str) -> None:
+        """Run a command that sends a signal, as the same user: others' processes must not get it."""
+        with contextlib.suppress(EngineError):  # the command may have ended a moment ago
+            argv = ("/bin/sh", "-c", script, "sh", *args)
+            self._asides.append(self._api.start_detached(self._container, argv, self._user))
+
+    def _wait_for_asides(self) -> None:
+        """Wait for the commands that send signals. While they run, the container looks used by another session."""
+        deadline = time.monotonic() + _SIGNAL_TIMEOUT
+        with contextlib.suppress(EngineError):
+            while self._asides and time.monotonic() < deadline:
+                self._asides = [exec_id for exec_id in self._asides if self._api.exec_is_running(exec_id)]
+                time.sleep(0.02 if self._asides else 0)
+
+
+class SuspensionReader:
+    """Separates the reports of the shell that runs a command in a terminal from its output (`run_in_terminal.sh`).
+
+    Attributes:
+        report: What begins a report. Nobody else knows it.
+        pid: The pid of that shell, 0 until it is known.
+        is_suspended: Whether the command and the shell are stopped.
+    """
+
+    def __init__(self) -> None:
+        self.report = f"habitat;{os.urandom(8).hex()}"
+        self.pid = 0
+        self.is_suspended = False
+        self._begin = f"\0{self.report};".encode()
+        self._whole = re.compile(rb"\0?" + re.escape(self._begin[1:]) + rb"([rs]);(\d+)\0")
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the part of the output that is no report. What may be the beginning of one is held back."""
+        data = self._held + data
+        while match := self._whole.search(data):
+            self.is_suspended, self.pid = match[1] == b"s", int(match[2])
+            data = data[: match.start()] + data[match.end() :]
+        start = self._incomplete_start(data)
+        self._held = data[start:]
+        return data[:start]
+
+    def _incomplete_start(self, data: bytes) -> int:
+        """Return where a report begins that is not complete, else the end of `data`."""
+        if self._begin[1:] in data:
+            return data.index(self._begin[1:])
+        lengths = range(len(self._begin) - 1, 1, -1)  # a lone NUL may pass: it isn't seen
+        return len(data) - next((length for length in lengths if data.endswith(self._begin[:length])), 0)
+
+    def end(self) -> bytes:
+        """Return what was held back."""
+        held, self._held = self._held, b""
+        return held
 
 
 class TtyExec(_RunningExec):
     """A command with a terminal of its own (see `protocol.Exec`)."""
 
-    def read(self) -> bytes:
-        return self._stream.receive()
+    def __init__(
+        self,
+        api: ExecApi,
+        container: str,
+        exec_id: str,
+        response: DockerPyResponse,
+        user: str,
+        suspensions: SuspensionReader,
+    ) -> None:
+        super().__init__(api, container, exec_id, response, user)
+        self._suspensions = suspensions
+
+    @property
+    def is_suspended(self) -> bool:
+        return self._suspensions.is_suspended
+
+    def read(self) -> bytes | None:
+        if data := self._stream.receive():
+            return self._suspensions.feed(data)
+        return self._suspensions.end() or None
 
     def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
             self._stream.send(data)
+        if self._suspensions.pid and any(key in data for key in _CTRL_Z):
+            self._run_aside(_SUSPEND_GROUP.text, str(self._suspensions.pid))
+
+    def resume(self) -> None:
+        self._suspensions.is_suspended = False
+        self._run_aside(_RESUME.text, str(self._suspensions.pid))
 
     def resize(self, rows: int, columns: int) -> None:
         with contextlib.suppress(EngineError):  # it may have ended a moment ago
@@ -127,12 +221,9 @@ class PipedExec(_RunningExec):
     """A command with an input and two outputs (see `protocol.Piped`)."""
 
     def __init__(self, api: ExecApi, container: str, exec_id: str, response: DockerPyResponse, user: str) -> None:
-        super().__init__(api, exec_id, response)
-        self._container = container
-        self._user = user
+        super().__init__(api, container, exec_id, response, user)
         self._decoder = FrameDecoder()
         self._pid_reader = PidReader()
-        self._signals: list[str] = []  # the ids of commands that send a signal and may still run
 
     def read(self) -> list[tuple[bytes, bool]] | None:
         data = self._stream.receive()
@@ -152,24 +243,6 @@ class PipedExec(_RunningExec):
             self._stream.end_input()
 
     def send_signal(self, name: str) -> None:
+        # The command may print any number as its pid.
         if pid := self._pid_reader.pid:
-            argv = ("/bin/sh", "-c", _SIGNAL, "sh", name, str(pid))
-            with contextlib.suppress(EngineError):  # it may have ended a moment ago
-                # The command may print any number as its pid, so only its own user's processes may get the signal.
-                self._signals.append(self._api.start_detached(self._container, argv, self._user))
-
-    def exit_code(self) -> int:
-        self._wait_for_signals()
-        return super().exit_code()
-
-    def close(self) -> None:
-        super().close()
-        self._wait_for_signals()
-
-    def _wait_for_signals(self) -> None:
-        """Wait for the commands that send signals. While they run, the container looks used by another session."""
-        deadline = time.monotonic() + _SIGNAL_TIMEOUT
-        with contextlib.suppress(EngineError):
-            while self._signals and time.monotonic() < deadline:
-                self._signals = [exec_id for exec_id in self._signals if self._api.exec_is_running(exec_id)]
-                time.sleep(0.02 if self._signals else 0)
+            self._run_aside(_SIGNAL, name, str(pid))

@@ -45,8 +45,15 @@ class Exec(Protocol):
     def fileno(self) -> int:
         """Return the descriptor to wait for with select. At the end it is readable too."""
 
-    def read(self) -> bytes:
-        """Return what has arrived, b"" at the end."""
+    def read(self) -> bytes | None:
+        """Return what has arrived, b"" if that isn't for the terminal, None at the end."""
+
+    @property
+    def is_suspended(self) -> bool:
+        """Return whether the command was suspended, by Ctrl-Z or by itself."""
+
+    def resume(self) -> None:
+        """Continue the command after it was suspended."""
 
     def write(self, data: bytes) -> None: ...
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from phases.core.engine.docker_api import payloads
 from phases.core.engine.docker_api.api import connection_lost, path, stopped_answering
 from phases.core.engine.docker_api.containers import RETRIES, RETRY_PAUSE, DockerContainers
-from phases.core.engine.exec import PRINT_PID, FrameDecoder, PipedExec, TtyExec
+from phases.core.engine.exec import PRINT_PID, RUN_IN_TERMINAL, FrameDecoder, PipedExec, SuspensionReader, TtyExec
 from phases.core.engine.types import SYSTEM_PATH
 from phases.core.errors import Conflict, EngineError, NotFound, PhaseTimeout
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from phases.core.engine.docker_py import DockerPyResponse
     from phases.core.engine.protocol import Exec, Piped
-
-# The engine sets the size of a terminal only once its command runs, which is too late for what that draws first.
-_WITH_SIZE = f'PATH={SYSTEM_PATH} stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 
 _RUNNING = "running a command"
 
@@ -184,11 +181,11 @@ class DockerExecs(DockerContainers):
         env: Mapping[str, str],
         size: tuple[int, int],
     ) -> Exec:
-        rows, columns = size
-        sized = ("/bin/sh", "-c", _WITH_SIZE, "sh", str(rows), str(columns), *argv)
-        return TtyExec(
-            self, *self._start_exec(container, sized, user=user, workdir=workdir, env=env, tty=True, stdin=True)
-        )
+        suspensions = SuspensionReader()
+        args = (*map(str, size), suspensions.report, SYSTEM_PATH)
+        program = ("/bin/sh", "-c", RUN_IN_TERMINAL.text, "sh", *args, *argv)
+        started = self._start_exec(container, program, user=user, workdir=workdir, env=env, tty=True, stdin=True)
+        return TtyExec(self, container, *started, user, suspensions)
 
     def exec_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Stop the whole foreground process group of a terminal if one of its processes has stopped itself.
+# $1: the pid of the shell that runs the command in the terminal (run_in_terminal.sh).
+#
+# An agent that takes Ctrl-Z as a key may stop itself alone. A shell that waits for it would not notice, nor the one
+# that waits for that shell.
+
+# Read state, process group and foreground group of a process.
+look() {
+    IFS= read -r line <"/proc/$1/stat" || return 1
+    set -- ${line##*) }
+    state=$1 group=$3 foreground=$6
+}
+
+tries=0
+while [ $tries -lt 100 ]; do
+    look "$1" || exit
+    [ "$group" != "$foreground" ] || exit
+    watched=$foreground
+    for folder in /proc/[0-9]*; do
+        look "${folder#/proc/}" && [ "$group" = "$watched" ] || continue
+        case $state in T*) kill -s STOP -- "-$group"; exit ;; esac
+    done
+    tries=$((tries + 1))
+done 2>/dev/null
