@@ -73,7 +73,7 @@ class Mount(Struct, frozen=True):
     Attributes:
         source: The file or folder on the host, without a link in its path.
         shown: The source as the config has it.
-        dest: An absolute path.
+        dest: An absolute path, or one below ~ for USER's home.
         readonly: Whether the habitat can't write to it.
         present: Whether this host has the source, which may be optional.
         origin: Its line.

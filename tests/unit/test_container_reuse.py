@@ -137,7 +137,7 @@ def test_command_in_shared_container_has_environment_of_its_phase(tmp_path: Path
     ("more", "own"),
     [
         ("secrets: [{name: T, command: echo x, phases: [setup]}]", ["base", "setup", "repos", "final"]),
-        ("volumes: [{source: /data, dest: /data}]", ["base", "files", "final"]),
+        ("volumes: [{source: /data, dest: /data}]", ["base", "setup", "final"]),
     ],
 )
 def test_phase_with_other_mounts_has_its_own_container(tmp_path: Path, more: str, own: list[str]) -> None:

@@ -179,7 +179,7 @@ tests: [t.sh]
     assert "sharing=locked" in one
     assert [row for row in rows if "type=cache" in row] == [one]
     places = next(
-        number for number, row in enumerate(rows) if '"/dev/scripts/cache", "dev", "/workspace", "~/.npm"' in row
+        number for number, row in enumerate(rows) if '"/dev/scripts/mountpoint", "dev", "/workspace", "~/.npm/"' in row
     )
     assert places < rows.index("FROM habitat AS habitat-caches") < rows.index(one)
     assert "FROM habitat-caches AS test" in rows

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_engine import FakeEngine
 from fake_files import Node
-from unit_helpers import DemoProject, FakeTerminal, load, write
+from unit_helpers import DemoProject, FakeTerminal, load, make_user, write
 
 from phases.core.config.mounts import host_paths, own_places
 from phases.core.config.mounts.host_paths import MountTable
@@ -29,6 +29,8 @@ from phases.core.runtime import temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fake_engine import Command
 
     from phases.core.model import Habitat
 
@@ -708,3 +710,190 @@ def test_volume_writable_over_config_source_file_is_refused(tmp_path: Path, more
     )
     assert text.startswith("habitats/demo/config.yaml:2: ")
     assert volumes(tmp_path, "../../data, readonly: true", more=more)
+
+
+# Mount points, and whose they are
+
+HOME = "/home/agent"
+
+
+def mounted_demo(root: Path, *rows: str, more: str = "", workdir: str = "/workspace") -> DemoProject:
+    """A habitat with volumes, in an image with a home that belongs to USER."""
+    for name in ("data", "deep/has"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    write(root, "file", "from the host")
+    write(root, "habitats/demo/note")
+    text = BASE + f"env: [WORKDIR={workdir}]\n{more}volumes:\n" + "".join(f"  - {row}\n" for row in rows)
+    demo = DemoProject(root, text)
+    demo.engine.files("base:1").add(HOME, Node("dir", 0o750, 1000, 1000))
+    return demo
+
+
+@pytest.mark.guarantee("volume-mount-points-belong-to-user")
+@pytest.mark.parametrize("more", ["", "hooks: [{after: files, run_as: root, commands: ['true']}]\n"])
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (
+            "{source: ../../data, dest: ~/.config/app/data}",
+            {f"{HOME}/.config": 1000, f"{HOME}/.config/app": 1000, f"{HOME}/.config/app/data": 1000},
+        ),
+        ("{source: ../../file, dest: /home/agent/.config/app.json}", {f"{HOME}/.config": 1000}),
+        ("{source: ../../file, dest: ~/.netrc}", {f"{HOME}/.netrc": 1000}),
+        ("{source: ../../data, dest: sub/data}", {"/workspace/sub": 1000, "/workspace/sub/data": 1000}),
+        ("{source: ../../data, dest: /srv/a/b}", {"/srv/a": 0, "/srv/a/b": 0}),
+        ("{source: ../../gone, dest: ~/.config/app, optional: true}", {f"{HOME}/.config": 1000}),
+    ],
+)
+def test_volume_mount_point_and_folders_above_belong_to_user_in_home_and_workdir(
+    tmp_path: Path, row: str, expected: dict[str, int], more: str
+) -> None:
+    demo = mounted_demo(tmp_path, row, more=more)
+    assert demo.build()[-1] == "final"
+    nodes = demo.engine.files("habitat-demo:final").nodes
+    assert {path: nodes[path].uid for path in expected} == expected
+    assert nodes[HOME].mode == 0o750, "what the image has stays as it is"
+    assert demo.engine.containers() == []
+
+
+@pytest.mark.parametrize("kept", ["dir", "file"])
+def test_volume_mount_point_that_image_has_stays_as_it_is(tmp_path: Path, kept: str) -> None:
+    demo = mounted_demo(tmp_path, "{source: ../../data, dest: ~/.config/app}")
+    demo.engine.files("base:1").add(f"{HOME}/.config", Node("dir", 0o700, 7, 7))
+    demo.engine.files("base:1").add(f"{HOME}/.config/app", Node(kept, 0o711, 8, 8))
+    demo.build()
+    nodes = demo.engine.files("habitat-demo:final").nodes
+    assert (nodes[f"{HOME}/.config"].uid, nodes[f"{HOME}/.config/app"]) == (7, Node(kept, 0o711, 8, 8))
+
+
+def test_volume_in_other_volume_gets_no_mount_point_in_image(tmp_path: Path) -> None:
+    demo = mounted_demo(
+        tmp_path, "{source: ../../deep, dest: ~/deep}", "{source: ../../data, dest: /home/agent/deep/has}"
+    )
+    demo.build()
+    assert f"{HOME}/deep/has" not in demo.engine.files("habitat-demo:final").nodes
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+def test_volume_in_other_volume_through_link_without_mount_point_is_refused_before_it_is_mounted(
+    tmp_path: Path,
+) -> None:
+    demo = mounted_demo(tmp_path, "{source: ../../deep, dest: /deep}", "{source: ../../data, dest: /l/lacks}")
+    demo.engine.files("base:1").add("/l", Node("link", 0o777, target="/deep"))
+    with pytest.raises(ConfigError) as excinfo:
+        demo.build()
+    assert str(excinfo.value).startswith(
+        "habitats/demo/config.yaml:5: volumes: /l/lacks is in the volume /deep (habitats/demo/config.yaml:4), and "
+        "../../deep has no lacks: "
+    )
+    assert not any(container.binds for container in demo.engine._containers.values())
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+def test_volumes_that_a_link_leads_to_one_place_are_refused(tmp_path: Path) -> None:
+    demo = mounted_demo(tmp_path, "{source: ../../deep, dest: /deep}", "{source: ../../data, dest: /l}")
+    demo.engine.files("base:1").add("/l", Node("link", 0o777, target="/deep"))
+    with pytest.raises(ConfigError, match=r"another volume is mounted at /deep .*, where /l leads: keep one of them"):
+        demo.build()
+
+
+# A dest in the home
+
+
+def test_volume_below_home_is_mounted_in_build_and_at_start(tmp_path: Path) -> None:
+    more = "setup: {user: ['true']}\n"
+    demo = mounted_demo(tmp_path, "{source: ../../data, dest: ~/data}", "{source: ../../file, dest: /f}", more=more)
+    dests: list[list[str]] = []
+
+    def on_execute(command: Command) -> tuple[int, str] | None:
+        dests.append([bind.dest for bind in command.container.binds])
+        return make_user(command)
+
+    demo.engine.on_execute = on_execute
+    demo.build()
+    assert [f"{HOME}/data", "/f"] in dests
+    project = demo.run_anew()
+    runtime_start.start_detached(project, "demo")
+    container = demo.container()
+    assert [bind.dest for bind in container.binds] == [f"{HOME}/data", "/f"]
+    assert container.labels["habitat.home"] == HOME
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert demo.container().id == container.id, "it is used again"
+    with temporary.open_temporary_session(demo.run_anew(), "demo", "setup") as session:
+        assert [bind.dest for bind in session.container.binds] == [f"{HOME}/data", "/f"]
+
+
+def test_volume_below_home_of_user_without_home_is_refused(tmp_path: Path) -> None:
+    demo = mounted_demo(tmp_path, "{source: ../../data, dest: ~/data}")
+    demo.engine.files("base:1").write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nagent:x:1000:1000:::\n")
+    demo.engine.on_execute = lambda _: (0, "")
+    with pytest.raises(ConfigError) as excinfo:
+        demo.build()
+    assert str(excinfo.value) == "habitats/demo/config.yaml:4: user 'agent' has no home: write the whole path"
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ("files: [{source: note, dest: ~/data/x}]\n", "files: note would be written to the host, since ~/data is"),
+        ("files: [{source: note, dest: /home/agent/data/x}]\n", f"{HOME}/data/x is in the volume ~/data ("),
+        ("caches: [~/data/c]\nsetup: {user: ['true']}\n", "caches: ~/data/c can't be a cache: ~/data is a volume ("),
+        (
+            "caches: [/home/agent/data/c]\nsetup: {user: ['true']}\n",
+            "caches: /home/agent/data/c can't be a cache: ~/data is a volume (",
+        ),
+        ("repos: [{url: u, path: ~/data}]\n", "repos: ~/data would be written to the host, since ~/data is a volume"),
+    ],
+)
+def test_volume_below_home_over_path_written_by_build_is_refused(tmp_path: Path, more: str, text: str) -> None:
+    demo = mounted_demo(tmp_path, "{source: ../../data, dest: ~/data}", more=more)
+    with pytest.raises(HabitatError) as excinfo:
+        demo.build()
+    assert text in str(excinfo.value)
+
+
+def test_volume_below_home_and_file_in_home_of_other_user_are_accepted(tmp_path: Path) -> None:
+    more = "files: [{source: note, dest: ~/data/x, owner: root}]\n"
+    assert mounted_demo(tmp_path, "{source: ../../data, dest: ~/data}", more=more).build()
+
+
+# The short form
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("../../data:/data", ("../../data", "/data", False)),
+        ("../../data:/data:ro", ("../../data", "/data", True)),
+        ("../../data:/data:rw", ("../../data", "/data", False)),
+        ("'../../data:~/data/'", ("../../data", "~/data", False)),
+        ("../../data:sub", ("../../data", "/workspace/sub", False)),
+        ("../../data:$WORKDIR/x:ro", ("../../data", "/workspace/x", True)),
+    ],
+)
+def test_volume_in_short_form_is_that_of_docker_run(tmp_path: Path, row: str, expected: tuple[str, str, bool]) -> None:
+    mounted_demo(tmp_path, row)
+    (volume,) = load(tmp_path).volumes[-1:]
+    assert (volume.shown, volume.dest, volume.readonly) == expected
+    assert str(volume.origin) == "habitats/demo/config.yaml:4"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("../../data", "'../../data' is not SOURCE:DEST: write SOURCE:DEST or SOURCE:DEST:ro;"),
+        ("'../../data:'", "'../../data:' is not SOURCE:DEST: "),
+        ("':/data'", "':/data' is not SOURCE:DEST: "),
+        ("../../data:/data:z", "'../../data:/data:z' has the option 'z': write ro, rw or none;"),
+        ("'../../data:/data:'", "'../../data:/data:' has the option '': "),
+        ("../../data:/data:ro:x", "'../../data:/data:ro:x' has the option 'ro:x': "),
+        ("'../../data:/data:ro,rw'", "'../../data:/data:ro,rw' has several options: keep one of them"),
+        ("../../nothing:/data", "there is neither "),
+    ],
+)
+def test_volume_in_short_form_with_mistake_is_one_line_error(tmp_path: Path, row: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as excinfo:
+        mounted_demo(tmp_path, row).build()
+    assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:4: volumes: {problem}")
+    assert "\n" not in str(excinfo.value)

@@ -11,10 +11,13 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from phases.core import events
 from phases.core.build import base_image, cache_locks, cache_volumes, image_config, steps
 from phases.core.build import failure as build_failure
 from phases.core.build.commands import CommandRunner
+from phases.core.build.container import volume_mounts
 from phases.core.build.container.container import BuildContainer
 from phases.core.build.container.spec import ContainerSpec
 from phases.core.build.context import PhaseContext, PhaseOutput
@@ -24,12 +27,13 @@ from phases.core.engine.types import Image
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError
 from phases.core.files.phase_log import PhaseLog
 from phases.core.secrets.ssh_agent import AgentRelay
+from phases.p06_files import ID as FIRST_WITH_VOLUMES
 from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from phases.core.engine.types import ImageConfig
+    from phases.core.engine.types import Bind, ImageConfig
     from phases.protocol import Step
 
     #: The labels of a snapshot, given the id of the image it was made from and the seconds it took.
@@ -54,6 +58,7 @@ def run_phase(work: PhaseContext, parent: str, plan: Sequence[Step], labels: Lab
     with PhaseLog(work.log) as log:
         executor = _PhaseExecutor(work, log, parent, plan)
         try:
+            executor.mount_volumes()
             executor.mount_caches()
             started = time.monotonic()  # waiting for others is no part of it
             for step in plan:
@@ -87,6 +92,8 @@ class _PhaseExecutor:
         self._container: BuildContainer | None = None
         self._agent: AgentRelay | None = None
         self._step: Step | None = None  # the one that runs
+        self._volumes: tuple[Bind, ...] = ()
+        self._mounts_volumes = bool(work.binds)
         self._caches: tuple[cache_volumes.CacheMount, ...] = ()
         self._locks = ExitStack()  # of the caches
         self._temporary_tag = ""  # removed when the phase ends
@@ -106,6 +113,23 @@ class _PhaseExecutor:
             raise EngineError(problem, where=self.work.place, remedy="run the same command again")
         image_volumes.check(self.work.habitat, image.volumes)
         self._image = image
+
+    def mount_volumes(self) -> None:
+        """Make the mount points of volumes in the first phase that has them, and mount them for commands."""
+        work = self.work
+        if not work.binds and not (work.habitat.volumes and work.phase.ID == FIRST_WITH_VOLUMES):
+            return
+        self._volumes = volume_mounts.resolved(work, self.image)
+        if work.phase.ID != FIRST_WITH_VOLUMES:
+            return
+        self._mounts_volumes = False
+        volume_mounts.make(work, self.image, self.container)
+        if self._volumes and any(isinstance(step, Run) for step in self._plan):
+            # As with caches, this label makes it possible to find the image of a killed run.
+            label = f"LABEL {image_labels.LABEL_NAME}={work.habitat.name}"
+            self._image = replace(self.image, id=self.container.commit([label]))
+            self.leave_container()
+            self._mounts_volumes = True
 
     def mount_caches(self) -> None:
         """Mount the phase's caches, each locked as the config says while commands may use it."""
@@ -161,7 +185,10 @@ class _PhaseExecutor:
                 self._agent = AgentRelay(self.work.log.parent, step.origin)
             agent = self._agent.bind if self._agent else None
             mounts = [cache.mount for cache in self._caches]
-            self._container = BuildContainer(self.work, ContainerSpec(self.work, self.image, env, agent, mounts))
+            spec = ContainerSpec(
+                self.work, self.image, env, agent, mounts, self._volumes, is_mounted=self._mounts_volumes
+            )
+            self._container = BuildContainer(self.work, spec)
         return self._container
 
     def commit(self, labels: dict[str, str]) -> str:
@@ -195,7 +222,7 @@ class _PhaseExecutor:
         work = self.work
         if work.keep is None or build_failure.is_elsewhere(error):
             return
-        if self._container is None or (isinstance(error, EngineError) and not self._container.exists):
+        if self._container is None or (isinstance(error, EngineError) and not self._container.id):
             build_failure.forget_older(work)
             return
         labels = image_labels.labels(work.habitat.name, work.phase, self.image.id, seconds)

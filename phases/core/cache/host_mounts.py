@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.config.mounts import host_paths
+from msgspec.structs import replace
+
+from phases.core.config.mounts import host_paths, mountable_paths
 from phases.core.engine.types import Bind
 from phases.core.errors import ConfigError
 from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from phases.core.model import Habitat
     from phases.protocol import Phase
 
 
+def needs_home(habitat: Habitat) -> bool:
+    """Return whether a volume of the habitat is mounted below ~."""
+    return any(volume.present and volume.dest.startswith("~") for volume in habitat.volumes)
+
+
+def in_home(mounts: Iterable[Bind], home: str) -> tuple[Bind, ...]:
+    """Return mounts with USER's home in the place of ~."""
+    return tuple(replace(mount, dest=mountable_paths.in_home(mount.dest, home)) for mount in mounts)
+
+
 def mounts_of(habitat: Habitat) -> tuple[Bind, ...]:
-    """Return the mounts of all volumes whose source exists on this host."""
+    """Return the mounts of all volumes whose source exists on this host. Their dest may begin with ~."""
     return tuple(Bind(str(v.source), v.dest, v.readonly) for v in habitat.volumes if v.present)
 
 

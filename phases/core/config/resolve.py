@@ -55,7 +55,7 @@ def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, ph
     habitat = _habitat(scope, name, config, dockerfile_name, phases)
     persist.check(habitat)
     caches.check(habitat)
-    habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, config.volumes))
+    habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, volumes.entries(scope, config.volumes)))
     volume_conflicts.check(habitat)
     return habitat
 
@@ -77,7 +77,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         env=scope.env,
         user_ids=_user_ids(scope, config.uid),
         files=sections.files(scope, config.files, secret_files, points),
-        volumes=tuple(volumes.volumes(scope, config.volumes)),
+        volumes=tuple(volumes.volumes(scope, volumes.entries(scope, config.volumes))),
         secrets=secrets,
         secret_files=secret_files,
         caches=tuple(caches.caches(scope, config.caches)),

@@ -63,7 +63,7 @@ class VolumeKeys(_Mapping, kw_only=True, frozen=True):
     """A file or folder of the host that is mounted while building, from phase 6 on, and while running."""
 
     source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
-    dest: Annotated[str, _key("Absolute, or relative to WORKDIR.")]
+    dest: Annotated[str, _key("Absolute, in USER's home (~/…), or relative to WORKDIR.")]
     readonly: Annotated[bool, _key("true: the habitat can't write to it. Default: false.")] = False
     optional: Annotated[bool, _key("true: it is left out on a host that doesn't have it. Default: false.")] = False
     gives_root_on_the_host: Annotated[
@@ -228,7 +228,10 @@ class Config(_Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-f
         list[FileKeys], _key("Phase 6: files and folders of the host that are copied into the habitat.")
     ] = []
     volumes: Annotated[
-        list[VolumeKeys], _key("Files and folders of the host that are mounted from phase 6 on, and while running.")
+        list[str | VolumeKeys],
+        _key(
+            "Files and folders of the host that are mounted from phase 6 on, and while running. Short: SOURCE:DEST:ro."
+        ),
     ] = []
     secrets: Annotated[list[SecretKeys], _key("Values that commands may read and no image contains.")] = []
     caches: Annotated[

@@ -86,15 +86,9 @@ class MountPoints:
             raise
 
     def volumes(self, habitat: Habitat) -> dict[str, str]:
-        """Return the paths without links of the habitat's volumes, with those in the config. Raises LinkInTheWay."""
-        places: dict[str, str] = {}
-        for volume in habitat.volumes:
-            try:
-                places[self._paths.resolve(volume.dest)] = volume.dest
-            except LinkInTheWay as error:
-                error.where = volume.origin
-                raise
-        return places
+        """Return the paths of the habitat's volumes in the config, with those without links. Raises LinkInTheWay."""
+        self._origins |= {volume.dest: volume.origin for volume in habitat.volumes}
+        return {volume.dest: self.resolve(volume.dest) for volume in habitat.volumes}
 
     def is_users(self, path: str) -> bool:
         """Return whether a path is in USER's home or in WORKDIR."""

@@ -113,7 +113,7 @@ def is_root_beside_user(habitat: Habitat, user: str) -> bool:
 def user_writable_folders(habitat: Habitat, home: str = "") -> list[str]:
     """List the folders in which USER can write. home: as the image has it, "" for /home/USER."""
     folders = [path for name, path in habitat.paths.items() if name not in ROOT_OWNED_PATHS]
-    folders += [volume.dest for volume in habitat.volumes if not volume.readonly]
+    folders += [volume.dest for volume in habitat.volumes if not volume.readonly and volume.dest.startswith("/")]
     folders += [cache.path for cache in habitat.caches if cache.path.startswith("/")]
     return [path for path in (home or f"/home/{habitat.user}", habitat.workdir, *folders) if path != "/"]
 

@@ -102,7 +102,7 @@ def paths_in(engine: Engine, container: str, folders: Iterable[str] = ()) -> Saf
 
 def check_mounts(
     engine: Engine, container: str, mount_points: Iterable[str], *, last: bool, folders: Iterable[str] = ()
-) -> dict[str, str]:
+) -> None:
     """Check the mount points of a container before it starts, since the engine follows every link then.
 
     Args:
@@ -113,18 +113,12 @@ def check_mounts(
             nobody can have replaced it.
         folders: Folders that USER can't have replaced, and that need no check.
 
-    Returns:
-        Each mount point with its path without links. One in a folder of the system is not resolved.
-
     Raises:
         LinkInTheWay: A mount point is reached through a link that USER may have made.
     """
     paths = paths_in(engine, container, folders)
-    resolved: dict[str, str] = {}
     for path in mount_points:
-        is_checked = last or posixpath.dirname(posixpath.dirname(path)) != "/"
-        if is_checked and not any(path == system or path.startswith(f"{system}/") for system in _SYSTEM):
-            resolved[path] = paths.resolve(path, last=last)
-        else:
-            resolved[path] = path
-    return resolved
+        if any(path == system or path.startswith(f"{system}/") for system in _SYSTEM):
+            continue
+        if last or posixpath.dirname(posixpath.dirname(path)) != "/":
+            paths.resolve(path, last=last)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core.config.mounts.mountable_paths import in_home
+from msgspec.structs import replace
+
+from phases.core.config.mounts.mountable_paths import in_home, within
 from phases.core.eject.quoting import mount_flag
 from phases.core.model import SECRETS_FOLDER, SHARINGS
 from phases.core.secrets import ssh_agent
@@ -12,7 +15,7 @@ from phases.protocol import Run
 from phases.registry import mounts_caches, mounts_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from phases.core.model import Habitat, Mount
@@ -36,9 +39,16 @@ def context_mount(path: str, target: str) -> str:
     return f"--mount=from={CONTEXT},source={path},target={target}"
 
 
+def _home(habitat: Habitat) -> str:
+    """Return the home that mounts are written for. The script that makes the mount points fails for another one."""
+    return habitat.env.get("HOME", "/root" if habitat.user == "root" else f"/home/{habitat.user}")
+
+
 def numbered_volumes(habitat: Habitat) -> list[tuple[int, Mount]]:
-    """Return the volumes that exist on this host, each with its name below `VOLUMES`."""
-    return list(enumerate((volume for volume in habitat.volumes if volume.present), start=1))
+    """Return the volumes that exist on this host, each with its name below `VOLUMES`, and with a home for ~."""
+    home = _home(habitat)
+    present = (replace(v, dest=in_home(v.dest, home)) for v in habitat.volumes if v.present)
+    return list(enumerate(present, start=1))
 
 
 def known_hosts(habitat: Habitat) -> dict[Path, str]:
@@ -69,9 +79,6 @@ def volumes(habitat: Habitat, phase: Phase, dests: Sequence[str] | None = None) 
 def caches(habitat: Habitat, phase: Phase, stage: str) -> list[str]:
     """Return the flags that mount caches.
 
-    Only the image knows where a home is. The script that makes the mount points fails for another home
-    than the one assumed here.
-
     Args:
         habitat: The habitat.
         phase: The phase of the command.
@@ -79,7 +86,7 @@ def caches(habitat: Habitat, phase: Phase, stage: str) -> list[str]:
     """
     if not mounts_caches(phase):
         return []
-    home = habitat.env.get("HOME", "/root" if habitat.user == "root" else f"/home/{habitat.user}")
+    home = _home(habitat)
     paths = ((cache, in_home(cache.path, home)) for cache in habitat.caches)
     return [
         mount_flag(
@@ -92,6 +99,21 @@ def caches(habitat: Habitat, phase: Phase, stage: str) -> list[str]:
         )
         for cache, path in paths
     ]
+
+
+def _volume_points(habitat: Habitat) -> Iterator[str]:
+    """Yield the mount points of volumes, but for those inside another volume, as `the build` makes them."""
+    home = _home(habitat)
+    users = [folder for folder in (home, habitat.workdir) if folder.strip("/")]
+    present = [in_home(volume.dest, home) for volume in habitat.volumes if volume.present]
+    for volume in habitat.volumes:
+        place = in_home(volume.dest, home)
+        if any(place != other and within(place, other) for other in present):
+            continue
+        if volume.present:
+            yield volume.dest + "/" * volume.source.is_dir()
+        elif any(within(posixpath.dirname(place), folder) for folder in users):
+            yield f"{posixpath.dirname(volume.dest)}/"
 
 
 def secrets(habitat: Habitat, phase: Phase, step: Run) -> list[str]:
@@ -130,7 +152,7 @@ def mount_points(habitat: Habitat, phase: Phase, steps: Sequence[Step]) -> list[
     runs = [step for step in steps if isinstance(step, Run)]
     paths: list[str] = []
     if phase.NAME == "files":
-        paths += [volume.dest + "/" * volume.source.is_dir() for _, volume in numbered_volumes(habitat)]
+        paths += _volume_points(habitat)
     uses_agent = any(run.known_hosts for run in runs)
     if uses_agent or (runs and habitat.secrets_of(phase.NAME)):
         paths.append(f"{SECRETS_FOLDER}/")

@@ -70,7 +70,7 @@ class StepWriter:
         if mounts_volumes(self._out.phase):
             self._write_profile()  # nothing reads it in earlier phases
         if paths := mounts.mount_points(self._habitat, self._out.phase, steps):
-            self._out.run_script("mountpoint", *paths, dests=())
+            self._out.run_script("mountpoint", self._habitat.user, self._habitat.workdir, *paths, dests=())
         for step in steps:
             self._write(step)
 

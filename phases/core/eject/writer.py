@@ -129,7 +129,8 @@ class _DockerfileWriter:
         habitat, out = self._habitat, self._out
         out.phase = phase
         out.lines += ["", "# The folders that caches are mounted on"]
-        out.run_script("cache", habitat.user, habitat.workdir, *(cache.path for cache in habitat.caches), dests=())
+        paths = (f"{cache.path}/" for cache in habitat.caches)
+        out.run_script("mountpoint", habitat.user, habitat.workdir, *paths, dests=())
         self._steps.cache_stage = out.stage
         out.begin_stage(f"{BUILT}-caches")
 

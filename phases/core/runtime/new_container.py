@@ -10,8 +10,7 @@ from msgspec.structs import asdict
 
 from phases.core.cache import host_mounts
 from phases.core.cache.host_mounts import mounts_of
-from phases.core.config.mounts import volume_conflicts
-from phases.core.container import root_environment, safe_paths
+from phases.core.container import root_environment, safe_paths, user_home
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.types import Restrictions, Tmpfs
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from phases.core.engine.types import Bind, Container, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
+
+#: The label with the home that mount points below ~ are in. Only containers with such volumes have it.
+LABEL_HOME = "habitat.home"
 
 #: The label with a container's restrictions and ports. Engines report these in different ways.
 LABEL_RESTRICTIONS = "habitat.confinement"
@@ -61,10 +63,16 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
 
     engine = project.engine
     config = engine.image_config(image)
-    env = config.env if config else {}
+    env, home = (config.env if config else {}), ""
+    if config and host_mounts.needs_home(habitat):
+        draft = project.temporary_containers.passing_name("shell", habitat.name)
+        home = user_home.in_image(engine, config, draft, habitat)
+        labels = {**labels, LABEL_HOME: home}
+    binds = host_mounts.in_home(mounts_of(habitat), home)
 
     def create(name: str, own_labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
-        return _create(engine, habitat, image, env, name, {**labels, **own_labels}, volumes)
+        mounts: list[Bind | Tmpfs | VolumeMount] = [*binds, Tmpfs(SECRETS_FOLDER), *volumes]
+        return _create(engine, habitat, image, env, name, {**labels, **own_labels}, mounts)
 
     container_id = create_with_volumes(project, habitat, image, name, create)
     container = engine.container(container_id)
@@ -85,10 +93,9 @@ def _create(
     env: Mapping[str, str],
     name: str,
     labels: Mapping[str, str],
-    volumes: Sequence[VolumeMount],
+    mounts: Sequence[Bind | Tmpfs | VolumeMount],
 ) -> str:
-    """Create a container of the image. env: that of the image. labels, volumes: those for persistent paths."""
-    mounts: list[Bind | Tmpfs | VolumeMount] = [*mounts_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
+    """Create a container of the image. env: that of the image. labels: those for persistent paths too."""
     host_mounts.check(habitat)
     try:
         container = engine.create(
@@ -112,8 +119,7 @@ def _create(
             remedy="run the same command again",
         ) from error
     try:
-        places = safe_paths.check_mounts(engine, container, (mount.dest for mount in mounts), last=True)
-        volume_conflicts.check_resolved_mount_points(habitat, places)
+        safe_paths.check_mounts(engine, container, (mount.dest for mount in mounts), last=True)
     except HabitatError:
         engine.remove(container)
         raise

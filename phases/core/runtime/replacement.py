@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases.core import events
-from phases.core.cache import image_labels
+from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_of
 from phases.core.errors import Conflict, HabitatError, NotFound
 from phases.core.runtime import own_containers
-from phases.core.runtime.new_container import LABEL_RESTRICTIONS, ContainerChanged, main_process, restrictions_label
+from phases.core.runtime.new_container import (
+    LABEL_HOME,
+    LABEL_RESTRICTIONS,
+    ContainerChanged,
+    main_process,
+    restrictions_label,
+)
 from phases.core.runtime.own_containers import aside_names, container_name, is_new, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
@@ -46,7 +52,8 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
     keys = []
     if container.command != main_process(habitat):
         keys.append("entry.init_command")
-    if set(container.binds) != set(mounts_of(habitat)):
+    home = container.labels.get(LABEL_HOME, "")
+    if set(container.binds) != set(host_mounts.in_home(mounts_of(habitat), home)):
         keys.append("volumes")
     before, now = container.labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat)
     if before != now:

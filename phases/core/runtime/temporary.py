@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from phases.core import events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
-from phases.core.config.mounts import volume_conflicts
-from phases.core.container import identity, root_environment, safe_paths, shell_errors
+from phases.core.config.mounts import mountable_paths
+from phases.core.container import identity, root_environment, safe_paths, shell_errors, user_home
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.container.users import UserDatabase
@@ -69,8 +71,7 @@ def open_temporary_session(project: Project, name: str, phase_name: str) -> Iter
 def start_container(project: Project, habitat: Habitat, container: Container) -> None:
     """Start a container that has mounts of the habitat. Raises HabitatError if they can't be mounted."""
     host_mounts.check(habitat)
-    places = safe_paths.check_mounts(project.engine, container.id, (bind.dest for bind in container.binds), last=True)
-    volume_conflicts.check_resolved_mount_points(habitat, places)
+    safe_paths.check_mounts(project.engine, container.id, (bind.dest for bind in container.binds), last=True)
     project.engine.start(container.id)
     host_mounts.check(habitat)
 
@@ -97,6 +98,10 @@ def temporary_container(
     project.temporary_containers.sweep(_PURPOSE, habitat.name)
     config = project.engine.image_config(image.id)
     env = config.env if config else {}
+    if config and any(mount.dest.startswith("~") for mount in mounts):
+        draft = project.temporary_containers.passing_name(_PURPOSE, habitat.name)
+        home = user_home.in_image(project.engine, config, draft, habitat)
+        mounts = [replace(mount, dest=mountable_paths.in_home(mount.dest, home)) for mount in mounts]
     hostname = f"{habitat.name[:40]}-{hostname_suffix}"
     create = partial(_create, project, habitat.name, image, env, hostname, mounts, restrictions)
     container = project.maker.make(create)

@@ -35,7 +35,7 @@ class BuildContainer:
         self._spec = spec
         self._life = ContainerLifetime(work, self._spec, self._take_over)
         known = work.known_files.get(spec.image.id, {})
-        self._files = PendingFiles(work.engine, work.habitat, self._spec.mounted_folders, known, self._life.open)
+        self._files = PendingFiles(work.engine, self._spec.mounted_folders, known, self._life.open)
         self._commands = CommandExec(work, self._spec, self._life, self._files, lambda: self.users)
 
     def _take_over(self, container: ReusableContainer) -> None:
@@ -103,9 +103,9 @@ class BuildContainer:
         self._spec.env.all = {**self._spec.env.all, **env}
 
     @property
-    def exists(self) -> bool:
-        """Return whether the container was created."""
-        return bool(self._life.id)
+    def id(self) -> str:
+        """The id of the container, "" if it was not created."""
+        return self._life.id
 
     def commit(self, changes: Sequence[str]) -> str:
         """Commit the container. Return the id of the image."""

@@ -24,6 +24,7 @@ class PendingEntry(Struct, frozen=True):
         target: Where a link leads.
         adopt: Whether a folder that exists gets owner and mode too.
         sha256: The digest of `source`.
+        is_mount_point: Whether something is mounted there later. It is put only if nothing is there.
     """
 
     kind: Literal["file", "dir", "link"]
@@ -34,6 +35,7 @@ class PendingEntry(Struct, frozen=True):
     target: str = ""
     adopt: bool = False
     sha256: str = ""
+    is_mount_point: bool = False
 
 
 class Outbox:

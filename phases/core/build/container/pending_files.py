@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from phases.core.engine.protocol import Engine
-    from phases.core.model import Habitat
 
 
 class PendingFiles:
@@ -26,9 +25,8 @@ class PendingFiles:
 
     Args:
         engine: The engine of the container.
-        habitat: The habitat. An error names the line of its config that mounts a folder.
-        mounted: The folders on which something is mounted, as the config has them, each with what it is. No file is
-            put there.
+        mounted: The folders on which something is mounted, as the config has them, each with what an error calls it.
+            No file is put there.
         known: What is known of the files of the image that the phase starts from.
         open_container: Returns the id of the container, which is made when it is first needed.
 
@@ -41,15 +39,12 @@ class PendingFiles:
     def __init__(
         self,
         engine: Engine,
-        habitat: Habitat,
         mounted: Mapping[str, str],
         known: Mapping[str, bytes],
         open_container: Callable[[], str],
     ) -> None:
         self._engine = engine
-        self._habitat = habitat
-        self._kinds = mounted
-        self._mounted = {dest: dest for dest in mounted}
+        self._mounted = dict(mounted)
         self._is_resolved = False
         self._open = open_container
         self.outbox = Outbox()
@@ -65,14 +60,16 @@ class PendingFiles:
         return {path: data for path, data in known.items() if not self._mount_of(path)}
 
     def _mount_of(self, path: str) -> str:
-        """Return the mount that `path` is on, as the config has it; "" if the path is part of the image."""
-        return next((dest for at, dest in self._mounted.items() if within(path, at)), "")
+        """Return what an error calls the mount that `path` is on; "" if the path is part of the image."""
+        return next((mount for at, mount in self._mounted.items() if within(path, at)), "")
 
     def _resolve_mounts(self) -> None:
         """Find the folders that links of the image lead to, where the engine has mounted something."""
         if not self._is_resolved:
             paths = self._paths
-            self._mounted |= {paths.resolve(dest): dest for dest in self._mounted}
+            for dest, mount in [*self._mounted.items()]:
+                if (real := paths.resolve(dest)) not in self._mounted:
+                    self._mounted[real] = f"{mount}, which is {real} in the image"
             self._is_resolved = True
 
     def read(self, path: str) -> bytes:
@@ -101,7 +98,10 @@ class PendingFiles:
             StepError: `dest` is on a mount, or is reached through a link that USER can have made.
         """
         dest = self._paths.resolve(dest, last=entry.kind == "dir")
-        self._refuse_mounted(dest)
+        if not entry.is_mount_point:
+            self._refuse_mounted(dest)
+        elif self._before(dest):
+            return
         self.outbox.open()
         for path in self._missing_above(dest):
             self.outbox.add(path, PendingEntry("dir", 0o755, entry.owner))
@@ -129,14 +129,11 @@ class PendingFiles:
 
     def _refuse_mounted(self, path: str) -> None:
         self._resolve_mounts()
-        if place := self._mount_of(path):
-            volume = next((v for v in self._habitat.volumes if v.dest == place), None)
-            kind, at = self._kinds[place], f" ({volume.origin})" if volume else ""
-            real = next(at for at, dest in self._mounted.items() if dest == place and within(path, at))
-            leads = f", which is {real} in the image" if real != place else ""
+        if mount := self._mount_of(path):
+            kind = mount.partition(" ")[0]
             raise StepError(
-                f"{path} is in the {kind} {place}{at}{leads}: a build writes nothing into a mount",
-                remedy=f"write another dest, or remove the {kind.partition(' ')[0]}",
+                f"{path} is in the {mount}: a build writes nothing into a mount",
+                remedy=f"write another dest, or remove the {kind}",
             )
 
     def _before(self, path: str) -> Stat | None:

@@ -9,7 +9,6 @@ from msgspec.structs import asdict
 from phases.core.build.container.environment import BuildEnvironment
 from phases.core.cache import host_mounts
 from phases.core.cache.image_labels import cleared_labels
-from phases.core.config.mounts import volume_conflicts
 from phases.core.config.mounts.image_volumes import base_name, uncovered
 from phases.core.container import safe_paths
 from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
@@ -36,7 +35,9 @@ class ContainerSpec:
         image: The image that the phase starts from.
         env: The variables that the phase's image gets beside those of `image`.
         agent: The mount of the host's SSH agent.
-        caches: What is mounted beside the volumes.
+        caches: The caches that are mounted.
+        volumes: The mounts of the habitat's volumes.
+        is_mounted: Whether the container gets them. If not, nothing is written to their mount points all the same.
     """
 
     def __init__(
@@ -46,10 +47,15 @@ class ContainerSpec:
         env: Mapping[str, str],
         agent: Bind | None,
         caches: Sequence[VolumeMount],
+        volumes: Sequence[Bind],
+        *,
+        is_mounted: bool = True,
     ) -> None:
         self._work = work
         self._agent = agent
         self.caches = caches
+        self._volumes = volumes
+        self._binds = volumes if is_mounted else ()
         self.image = image
         self.env = BuildEnvironment({**image.env, **env})
 
@@ -61,17 +67,20 @@ class ContainerSpec:
     @property
     def mounts(self) -> list[Bind | Tmpfs | VolumeMount]:
         """All mounts of the container."""
-        mounts: list[Bind | Tmpfs | VolumeMount] = [*self._work.binds, *self.caches]
+        mounts: list[Bind | Tmpfs | VolumeMount] = [*self._binds, *self.caches]
         if self.has_secrets:
             mounts.append(Tmpfs(SECRETS_FOLDER))
         return [*mounts, self._agent] if self._agent else mounts
 
     @property
     def mounted_folders(self) -> dict[str, str]:
-        """The folders that are no part of the image, each with what it is."""
+        """The folders that are no part of the image, each with what an error calls it."""
         habitat = self._work.habitat
-        own = {folder: f"VOLUME of {base_name(habitat)}" for folder in uncovered(habitat, self.image.volumes)}
-        return own | {bind.dest: "volume" for bind in self._work.binds} | {cache.dest: "cache" for cache in self.caches}
+        present = (volume for volume in habitat.volumes if volume.present)
+        volumes = {bind.dest: f"volume {v.dest} ({v.origin})" for bind, v in zip(self._volumes, present, strict=False)}
+        base = base_name(habitat)
+        own = {folder: f"VOLUME of {base} {folder}" for folder in uncovered(habitat, self.image.volumes)}
+        return own | volumes | {cache.dest: f"cache {cache.dest}" for cache in self.caches}
 
     def is_met_by(self, container: ReusableContainer) -> bool:
         """Return whether a new container would make no difference, so that the phase can continue in this one."""
@@ -101,8 +110,7 @@ class ContainerSpec:
             restrictions=Restrictions(privileges=build.new_privileges, **asdict(build.limits)),
         )
         try:
-            places = safe_paths.check_mounts(engine, container, [mount.dest for mount in mounts], last=True)
-            volume_conflicts.check_resolved_mount_points(self._work.habitat, places)
+            safe_paths.check_mounts(engine, container, [mount.dest for mount in mounts], last=True)
         except BaseException:
             engine.remove(container)
             raise
@@ -110,5 +118,5 @@ class ContainerSpec:
 
     def check_binds(self) -> None:
         """Check that the mounted folders of the host are still those that the config names. Raises HabitatError."""
-        if self._work.binds:
+        if self._binds:
             host_mounts.check(self._work.habitat)

@@ -68,7 +68,7 @@ def flaw(place: str, built: Iterable[str]) -> str:
 
 def _other_uses(habitat: Habitat, place: str, home: str) -> Iterator[tuple[str, Origin]]:
     """Yield what else the config puts at a place, and its line. Paths in another user's home are not compared."""
-    yield from ((f"{v.dest} is a volume", v.origin) for v in habitat.volumes if overlap(place, v.dest))
+    yield from ((f"{v.dest} is a volume", v.origin) for v in habitat.volumes if overlap(place, in_home(v.dest, home)))
     persisted = [(kept.path, "persists", kept.origin, "") for kept in habitat.entry.persist]
     copied = [(copy.dest, "is copied", copy.origin, copy.owner) for copy in habitat.files]
     cloned = [(repo.path, "is cloned", repo.origin, repo.owner) for repo in habitat.repos]

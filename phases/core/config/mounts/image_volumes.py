@@ -26,7 +26,8 @@ def check(habitat: Habitat, image_volumes: Collection[str], home: str = "") -> N
     Raises:
         ConfigError: With the line of the place.
     """
-    for folder in uncovered(habitat, image_volumes):
+    home = home or ("/root" if habitat.user == "root" else f"/home/{habitat.user}")
+    for folder in uncovered(habitat, image_volumes, home):
         for subject, path, origin in _places(habitat, folder, home):
             if within(path, folder):
                 problem = f"{subject} is in {folder}, a VOLUME of {base_name(habitat)}"
@@ -37,16 +38,15 @@ def check(habitat: Habitat, image_volumes: Collection[str], home: str = "") -> N
                 )
 
 
-def uncovered(habitat: Habitat, image_volumes: Collection[str]) -> list[str]:
-    """Return the folders of VOLUME without those whose place a volume of the config takes."""
+def uncovered(habitat: Habitat, image_volumes: Collection[str], home: str = "") -> list[str]:
+    """Return the folders of VOLUME without those whose place a volume of the config takes. home: USER's, if known."""
     folders = [folder.rstrip("/") for folder in image_volumes]
-    taken = [volume.dest for volume in habitat.volumes if volume.present]
+    taken = [in_home(volume.dest, home) for volume in habitat.volumes if volume.present]
     return [folder for folder in folders if not any(within(folder, dest) for dest in taken)]
 
 
 def _places(habitat: Habitat, folder: str, home: str) -> Iterator[tuple[str, str, Origin]]:
     """Yield the places of the build, each with its subject in an error and its line."""
-    home = home or ("/root" if habitat.user == "root" else f"/home/{habitat.user}")
     yield f"the home of USER, {home},", home, _line(habitat, "USER")
     yield f"WORKDIR: {habitat.workdir}", habitat.workdir, _line(habitat, "WORKDIR")
     for subject, path, origin in written_paths(habitat, folder):

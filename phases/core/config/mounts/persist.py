@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.config.mounts import mountable_paths
-from phases.core.config.mounts.mountable_paths import ErrorWords, overlap
+from phases.core.config.mounts.mountable_paths import ErrorWords, in_home, overlap
 from phases.core.model import Persisted
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def check(habitat: Habitat, home: str = "") -> None:
     built = mountable_paths.build_folders(habitat, home)
 
     def flaw_at(place: str) -> str:
-        mounted = (f"{v.dest} is a volume ({v.origin})" for v in habitat.volumes if overlap(place, v.dest))
+        volumes = ((volume, in_home(volume.dest, home)) for volume in habitat.volumes)
+        mounted = (f"{volume.dest} is a volume ({volume.origin})" for volume, dest in volumes if overlap(place, dest))
         return mountable_paths.flaw(place, built) or next(mounted, "")
 
     mountable_paths.check(habitat.entry.persist, home, flaw_at, _WORDS)

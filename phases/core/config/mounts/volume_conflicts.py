@@ -66,7 +66,7 @@ def check_mount_points(habitat: Habitat, volumes: Mapping[str, Mount]) -> None:
 
 
 def check_resolved_mount_points(habitat: Habitat, resolved: Mapping[str, str]) -> None:
-    """Do as `check_mount_points` for a container that has the volumes.
+    """Do as `check_mount_points` for the paths that an image leads to.
 
     Args:
         habitat: The habitat.
@@ -78,11 +78,11 @@ def check_resolved_mount_points(habitat: Habitat, resolved: Mapping[str, str]) -
     """
     places: dict[str, Mount] = {}
     for volume in habitat.volumes:
-        if place := resolved.get(volume.dest):
-            if place in places:
-                problem = f"another volume is mounted at {place} ({places[place].origin}): {volume.dest} leads there"
-                raise ConfigError(problem, where=volume.origin, remedy="keep one of them")
-            places[place] = volume
+        place = resolved[volume.dest]
+        if place in places:
+            problem = f"another volume is mounted at {place} ({places[place].origin}), where {volume.dest} leads"
+            raise ConfigError(problem, where=volume.origin, remedy="keep one of them")
+        places[place] = volume
     check_mount_points(habitat, places)
 
 
@@ -91,7 +91,7 @@ def check_beside_volumes(habitat: Habitat, volumes: Mapping[str, str], problem: 
 
     Args:
         habitat: The habitat.
-        volumes: Paths without links of the habitat's volumes, with those in the config.
+        volumes: The paths of the habitat's volumes in the config, with those without links.
         problem: The beginning of the error.
         place: The path without links of the other mount point.
         where: Its line.
@@ -100,7 +100,7 @@ def check_beside_volumes(habitat: Habitat, volumes: Mapping[str, str], problem: 
         ConfigError: They overlap. It has both lines.
 
     """
-    for path, dest in volumes.items():
+    for dest, path in volumes.items():
         if overlap(path, place):
             volume = next(volume for volume in habitat.volumes if volume.dest == dest)
             at = f" is {place} in the image, and {dest} is a volume ({volume.origin})"
@@ -109,6 +109,8 @@ def check_beside_volumes(habitat: Habitat, volumes: Mapping[str, str], problem: 
 
 def _reserved(habitat: Habitat, place: str) -> str:
     """Return why no volume can be mounted at a path, "" if one can."""
+    if place == "/":
+        return "it is the whole image"
     if place in _KERNEL or within(place, _KERNEL_WITH_ALL_BELOW):
         return "it is the kernel's"
     persists_files = any(not kept.is_folder for kept in habitat.entry.persist)
@@ -130,8 +132,9 @@ def _check_nested(inner: Mount, outer: Mount, path: str) -> None:
 
 def _check_written(habitat: Habitat) -> None:
     for volume in habitat.volumes:
-        for subject, path, origin in written_paths(habitat, volume.dest):
-            if within(path, volume.dest):
+        dest = _absolute(habitat, volume.dest, "")
+        for subject, path, origin in written_paths(habitat, dest):
+            if within(path, dest):
                 raise ConfigError(
                     f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})",
                     where=origin,
@@ -160,18 +163,13 @@ def written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origi
         habitat: The habitat.
         dest: The path of a volume. A copied folder that holds this path is listed in full.
     """
-
-    def absolute(path: str, owner: str) -> str:
-        is_root = habitat.user_named(owner.partition(":")[0]) == "root"
-        return in_home(path, "/root" if is_root else "")
-
     for copy in habitat.files:
-        place = absolute(copy.dest, copy.owner)
+        place = _absolute(habitat, copy.dest, copy.owner)
         yield f"files: {copy.shown}", place, copy.origin
         if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
             yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(file_tree(habitat, copy), place))
     for repo in habitat.repos:
-        yield f"repos: {repo.path}", absolute(repo.path, repo.owner), repo.origin
+        yield f"repos: {repo.path}", _absolute(habitat, repo.path, repo.owner), repo.origin
     for name, path in habitat.paths.items():
         yield f"{name}: {path}", _normal(path), habitat.env.origin(name)
     for test in habitat.tests:
@@ -190,6 +188,12 @@ def _written_by_layers(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, 
             trees += [(f"/{name}", subfolder_tree(habitat, layer, name)) for name in ("tools", "tests")]
             for name, tree in trees:
                 yield from ((f"{layer.shown}{name}", path, origin) for path in _paths(tree, folder + name))
+
+
+def _absolute(habitat: Habitat, path: str, owner: str) -> str:
+    """Return a path with root's home for ~, or with ~NAME for that of a user other than USER."""
+    name = habitat.user_named(owner.partition(":")[0])
+    return in_home(path, "/root" if name == "root" else "" if name == habitat.user else f"~{name}")
 
 
 def _normal(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from phases.core.config import schema
 from phases.core.config.mounts import host_paths, privileged_mounts
 from phases.core.config.mounts.host_paths import MountTable
 from phases.core.config.mounts.mountable_paths import within
@@ -18,10 +19,37 @@ from phases.core.model import SECRETS_FOLDER, Mount
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from phases.core.config import schema
     from phases.core.config.scope import Scope
     from phases.core.model import Habitat
     from phases.core.origin import Origin
+
+
+# The options of the short form.
+_OPTIONS = ("ro", "rw")
+
+
+def entries(scope: Scope, rows: Iterable[str | schema.VolumeKeys]) -> tuple[schema.VolumeKeys, ...]:
+    """Return the entries of `volumes:`, those of the short form SOURCE:DEST[:ro] too. Raises ConfigError."""
+    return tuple(_entry(row, scope.at("volumes", i)) if isinstance(row, str) else row for i, row in enumerate(rows))
+
+
+def _entry(text: str, where: Origin) -> schema.VolumeKeys:
+    """Return an entry of the short form, which is that of `docker run --volume`."""
+    source, *rest = text.split(":")
+    if not source or not rest or not rest[0]:
+        remedy = "write SOURCE:DEST or SOURCE:DEST:ro; for data that only the habitat has, use entry.persist"
+        raise ConfigError(f"volumes: {text!r} is not SOURCE:DEST", where=where, remedy=remedy)
+    dest, *more = rest
+    options = ":".join(more).split(",") if more else []
+    if unknown := [option for option in options if option not in _OPTIONS]:
+        raise ConfigError(
+            f"volumes: {text!r} has the option {unknown[0]!r}",
+            where=where,
+            remedy=f"write {', '.join(_OPTIONS)} or none; a path with a colon needs the form {{source: …, dest: …}}",
+        )
+    if len(set(options)) > 1:
+        raise ConfigError(f"volumes: {text!r} has several options", where=where, remedy="keep one of them")
+    return schema.VolumeKeys(source=source, dest=dest, readonly="ro" in options)
 
 
 def volumes(scope: Scope, entries: Iterable[schema.VolumeKeys]) -> Iterator[Mount]:
@@ -40,9 +68,6 @@ def volumes(scope: Scope, entries: Iterable[schema.VolumeKeys]) -> Iterator[Moun
 def _dest(scope: Scope, i: int, text: str) -> str:
     where = scope.at("volumes", i, "dest")
     dest = scope.habitat_path(text, "volumes", i, "dest")
-    if dest.startswith("~"):
-        # The container is created before USER has a home.
-        raise ConfigError("a volume's dest can't begin with ~", where=where, remedy="write an absolute path")
     if dest == "/":
         raise ConfigError("a volume can't be mounted at /", where=where, remedy="write a folder")
     if within(dest, SECRETS_FOLDER):
