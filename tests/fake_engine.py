@@ -27,6 +27,7 @@ from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
 
 from phases.core.container import init_process, side_effects
+from phases.core.engine.docker_api.api import refusal
 from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.engine.types import (
     LARGEST_FILE,
@@ -153,6 +154,7 @@ class FakeEngine:
         self.address = f"fake://{uuid.uuid4()}"
         self.timeout = ResponseTimeout()
         self.proxies: Mapping[str, str] = {}
+        self.max_layers = 125
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None
@@ -465,7 +467,10 @@ class FakeEngine:
             self._new_id("sha256:"), dict(target.env), user="0", workdir=target.workdir, comment=comment
         )
         before = self._images[target.image].config
-        config = replace(config, volumes=before.volumes, platform=before.platform)
+        layers = before.layers + (target.files.nodes != self._images[target.image].files.nodes)
+        if layers > self.max_layers:
+            raise refusal("committing the container", 500, "max depth exceeded")
+        config = replace(config, volumes=before.volumes, platform=before.platform, layers=layers)
         image = FakeImage(
             config, dict(target.labels), target.files.copy(), parent=target.image, created=datetime.now(UTC)
         )

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from phases.core import events
 from phases.core.build import credential_files
+from phases.core.build.container import layers
 from phases.core.build.container.file_cache import KnownFiles
 from phases.core.build.container.pool import ContainerPools
 from phases.core.build.context import PhaseContext
@@ -136,6 +137,8 @@ class Builder:
         shared = self._snapshots.shareable(name).get(phase.NAME)
         if shared is None:
             return None
+        if phase.NAME == "base" and (image := project.engine.image_config(shared.image.id)):
+            layers.check(project.engine, project.habitat(name), image)
         with PhaseLog(project.log_path(name, phase)) as log:
             log.write(f"nothing was run: the snapshot is that of {shared.habitat}")
         try:

@@ -17,7 +17,7 @@ from phases.core import events
 from phases.core.build import base_image, cache_locks, cache_volumes, image_config, steps
 from phases.core.build import failure as build_failure
 from phases.core.build.commands import CommandRunner
-from phases.core.build.container import volume_mounts
+from phases.core.build.container import layers, volume_mounts
 from phases.core.build.container.container import BuildContainer
 from phases.core.build.container.spec import ContainerSpec
 from phases.core.build.context import PhaseContext, PhaseOutput
@@ -63,6 +63,8 @@ def run_phase(work: PhaseContext, parent: str, plan: Sequence[Step], labels: Lab
             started = time.monotonic()  # waiting for others is no part of it
             for step in plan:
                 executor.run(step)
+            if work.phase.NAME == "base":
+                layers.check(work.engine, work.habitat, executor.image)
             image = None
             if work.phase.SNAPSHOT:
                 snapshot_labels = labels(parent or executor.image.id, time.monotonic() - started)

@@ -95,11 +95,13 @@ class Engine(Protocol):
         address: Where it is, as a person would write it.
         timeout: How long it may be silent, and who is told when it is.
         proxies: Variables for each command in a container, as docker's config.json has them for this engine.
+        max_layers: How many layers an image may have.
     """
 
     address: str
     timeout: ResponseTimeout
     proxies: Mapping[str, str]
+    max_layers: int
 
     def platform(self) -> str:
         """Return the platform of the programs that it runs, like linux/amd64."""
@@ -277,11 +279,7 @@ class Engine(Protocol):
         """Describe a path, None if it doesn't exist. A link at its end is not followed."""
 
     def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
-        """Describe a path as `stat` does, with its owner. This takes as long as `read_file`.
-
-        Raises:
-            EngineError: The content was asked for, and has more than LARGEST_FILE bytes.
-        """
+        """Describe a path as `stat` does, with its owner. Takes as long, and raises the same, as `read_file`."""
 
     def pause(self, container: str) -> None:
         """Pause all processes of a container. It is no error if they are paused."""

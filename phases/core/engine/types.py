@@ -65,6 +65,12 @@ class Layer(Struct, frozen=True):
     size: int
 
 
+#: What to do about an image with more layers than the engine takes.
+TOO_MANY_LAYERS = (
+    "join its RUNs, or make one layer of it in a Dockerfile: `FROM scratch`, `COPY --from=IMAGE / /`, and its ENV"
+)
+
+
 class ImageConfig(Struct, frozen=True):
     """The config that an image hands down to its containers.
 
@@ -82,6 +88,7 @@ class ImageConfig(Struct, frozen=True):
         labels: The labels.
         shell: The shell of a RUN, empty for `/bin/sh -c`.
         on_build: The instructions of ONBUILD, which `docker build` runs behind a FROM.
+        layers: How many layers it has.
     """
 
     id: str
@@ -97,6 +104,7 @@ class ImageConfig(Struct, frozen=True):
     labels: Mapping[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ()
     on_build: tuple[str, ...] = ()
+    layers: int = 0
 
 
 class Container(Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
+from phases.core.build.container import layers
 from phases.core.build.container.environment import BuildEnvironment
 from phases.core.cache import host_mounts
 from phases.core.cache.image_labels import cleared_labels
@@ -86,7 +87,10 @@ class ContainerSpec:
         """Return whether a new container would make no difference, so that the phase can continue in this one."""
         return (
             container.image == self.image.id
-            and self.image.size - container.base_size <= _MAX_EXTRA_BYTES
+            and (
+                self.image.size - container.base_size <= _MAX_EXTRA_BYTES
+                or layers.are_scarce(self._work.engine, self.image)
+            )
             and not self.image.volumes
             and not self.has_secrets
             and list(container.mounts) == self.mounts

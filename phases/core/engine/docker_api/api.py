@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from phases.core.engine.docker_api.proxies import proxies
 from phases.core.engine.transport import JSON, TAR, Response
+from phases.core.engine.types import TOO_MANY_LAYERS
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def do_nothing() -> None: ...
 
 class ApiClient:
     """Sends requests, and turns failures into errors of ours."""
+
+    #: moby's limit for the store of images.
+    max_layers = 125
 
     def __init__(self, http: HttpClient) -> None:
         self.address = http.route.address
@@ -171,7 +175,11 @@ def refusal(action: str, status: int, reason: str) -> EngineError:
     """Return the error for a request that the engine refused with `status`."""
     kind = {404: NotFound, 409: Conflict}.get(status, EngineError)
     reason = reason.strip().rstrip(".")
-    return kind(f"{action}: {reason}", remedy=full_disk_remedy(reason))
+    return kind(f"{action}: {reason}", remedy=full_disk_remedy(reason) or _layers_remedy(reason))
+
+
+def _layers_remedy(reason: str) -> str:
+    return f"its base image has too many layers: {TOO_MANY_LAYERS}" if "max depth exceeded" in reason else ""
 
 
 def stopped_answering(action: str) -> EngineUnreachable:

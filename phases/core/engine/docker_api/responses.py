@@ -115,6 +115,7 @@ def image_config(row: Row) -> ImageConfig:
         labels=config.get("Labels") or {},
         shell=tuple(config.get("Shell") or ()),
         on_build=tuple(config.get("OnBuild") or ()),
+        layers=len((row.get("RootFS") or {}).get("Layers") or ()),
     )
 
 

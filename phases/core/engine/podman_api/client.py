@@ -15,3 +15,6 @@ from phases.core.engine.podman_api.images import PodmanImages
 
 class Podman(PodmanImages, PodmanContainers, PodmanExecs, PodmanArchives, DockerEngine):
     """Podman, with what Docker would do (see `protocol.Engine`)."""
+
+    #: The limit of its store.
+    max_layers = 500
