@@ -3,13 +3,14 @@
 README.md explains both, `doit list` shows them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from phases.registry import PHASES
 from phases.ui.tasks import Freshness, build_phase, doit_config, open_project, phases_in_use, quoted, run_verb
-from phases.ui.verbs.registry import VERBS
+from phases.ui.verbs.registry import FOR_REMOVED, VERBS
+from phases.ui.verbs.verb import Verb
 
 PROJECT = open_project(Path(__file__).resolve().parent)
 DOIT_CONFIG = doit_config(PROJECT)
@@ -23,7 +24,9 @@ def task_habitats() -> Iterator[dict[str, Any]]:
     for habitat in habitats:
         yield from phase_tasks(habitat)
     for habitat in habitats:
-        yield from verb_tasks(habitat)
+        yield from verb_tasks(habitat, VERBS)
+    for habitat in PROJECT.habitats.removed:
+        yield from verb_tasks(habitat, FOR_REMOVED)
 
 
 def phase_tasks(habitat: str) -> Iterator[dict[str, Any]]:
@@ -44,9 +47,9 @@ def phase_tasks(habitat: str) -> Iterator[dict[str, Any]]:
         before = [f"{phase.NAME}:{quoted(habitat)}"]
 
 
-def verb_tasks(habitat: str) -> Iterator[dict[str, Any]]:
+def verb_tasks(habitat: str, verbs: Iterable[Verb]) -> Iterator[dict[str, Any]]:
     """VERB:HABITAT, such as start:hello. A verb that builds needs the last phase; the others need nothing."""
-    for verb in VERBS:
+    for verb in verbs:
         yield {
             "basename": f"{verb.NAME}:{quoted(habitat)}",
             "doc": verb.DESCRIPTION,

@@ -42,6 +42,13 @@ class Habitats:
         """The names of the habitats."""
         return loader.habitat_names(self._root)
 
+    @property
+    def removed(self) -> list[str]:
+        """The names of habitats that were removed or renamed, and left files in .stamps/."""
+        states = state_dir(self._root, "")
+        left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
+        return sorted(left - set(self.names))
+
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases of a habitat, also if its config is broken. They stay the same for the whole run."""
         if name not in self._phases:

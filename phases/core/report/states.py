@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from phases.core.runtime.orphans import Orphan
+
 #: new: never built. unknown: the config is broken, or no engine answers.
 State: TypeAlias = Literal["cached", "stale", "failed", "new", "unknown"]
 
@@ -69,6 +71,7 @@ class HabitatState:
         base: Its base image, None if the config is broken.
         container: Its container, None for none.
         set_aside: Names of its other containers.
+        aside_up: Names of those that run.
         bytes: What removing all its images would free, None if no engine answers.
     """
 
@@ -80,6 +83,7 @@ class HabitatState:
     container: ContainerState | None
     set_aside: Sequence[str]
     bytes: int | None
+    aside_up: Sequence[str] = ()
 
     @property
     def first(self) -> PhaseState | None:
@@ -96,9 +100,11 @@ class Overview:
         error: Why the engine doesn't answer, "" if it does.
         bytes: The size of the habitats' images and of those below them, each layer counted once.
         habitats: The state of each.
+        orphans: What is left of habitats that were removed or renamed.
     """
 
     engine: str
     error: str
     bytes: int | None
     habitats: Sequence[HabitatState]
+    orphans: Sequence[Orphan] = ()

@@ -12,6 +12,7 @@ from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
 from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
 from phases.core.runtime import own_containers
+from phases.core.runtime.orphans import orphans
 from phases.core.runtime.own_containers import LABEL_RUN, container_name
 from phases.core.runtime.session.presence import Presence
 
@@ -24,14 +25,20 @@ if TYPE_CHECKING:
     from phases.protocol import Phase
 
 
-def overview(project: Project, names: Sequence[str]) -> Overview:
+def overview(project: Project, names: Sequence[str], *, with_orphans: bool = False) -> Overview:
     """Return the state of the named habitats.
+
+    Args:
+        project: The project.
+        names: The habitats.
+        with_orphans: Whether to include what is left of habitats that were removed or renamed.
 
     Raises:
         EngineError: The engine answers with an error. If it doesn't answer, the result says so.
     """
     try:
-        return _Survey(project).overview(names)
+        survey = _Survey(project).overview(names)
+        return replace(survey, orphans=orphans(project)) if with_orphans else survey
     except EngineUnreachable as error:
         states = [_without_engine(project, name) for name in names]
         return Overview("", str(error), None, states)
@@ -92,8 +99,11 @@ class _Survey:
                 error = str(broken)
         containers = self._containers.get(name, ())
         own = next((container for container in containers if container.name == container_name(name)), None)
-        aside = sorted(printable(container.name) for container in containers if container is not own)
-        return HabitatState(printable(name), description, error, phases, base, self._container(name, own), aside, size)
+        others = sorted((c for c in containers if c is not own), key=lambda container: container.name)
+        aside = [printable(container.name) for container in others]
+        up = [printable(container.name) for container in others if container.running]
+        current = self._container(name, own)
+        return HabitatState(printable(name), description, error, phases, base, current, aside, size, up)
 
     def _container(self, name: str, listed: Container | None) -> ContainerState | None:
         container = self._project.engine.container(listed.id) if listed else None

@@ -12,6 +12,7 @@ from phases.core.cache.stamps import state_dir
 from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
 from phases.core.runtime import own_containers
+from phases.core.runtime.persistence.volumes import volumes_of
 from phases.core.runtime.session.presence import Presence
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 def cleanable(project: Project) -> list[str]:
     """Return the names of all habitats, and of removed ones that left files in .stamps/."""
-    states = state_dir(project.root, "")
-    left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
-    return sorted({*project.habitats.names, *left})
+    return sorted({*project.habitats.names, *project.habitats.removed})
 
 
 def containers_of(project: Project, name: str) -> list[str]:
@@ -76,8 +75,10 @@ def clean_all(project: Project, name: str) -> int:
             path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)
         )
         fingerprints.sweep(folder, project.engine)
-    with contextlib.suppress(OSError):  # the folder isn't empty: a start has its files in it
-        folder.rmdir()
+    # The folder says that this project had the habitat, as long as its containers and volumes are there.
+    if not ours and not volumes_of(project.engine, name):
+        with contextlib.suppress(OSError):  # the folder isn't empty: a start has its files in it
+            folder.rmdir()
     return images
 
 

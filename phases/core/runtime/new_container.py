@@ -16,7 +16,7 @@ from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.types import Restrictions, Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
-from phases.core.runtime.own_containers import marks
+from phases.core.runtime.own_containers import LABEL_PROJECT, marks, project_label
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
 
     engine = project.engine
     config = engine.image_config(image)
+    labels = {**labels, LABEL_PROJECT: project_label(project)}
     env, home = (config.env if config else {}), ""
     if config and host_mounts.needs_home(habitat):
         draft = project.temporary_containers.passing_name("shell", habitat.name)

@@ -27,6 +27,9 @@ LABEL_RUN = "habitat.run"
 #: Random digits of the container. Containers that earlier versions made have none.
 LABEL_NONCE = "habitat.nonce"
 
+#: The folder of the project that created a container or a persistent volume.
+LABEL_PROJECT = "habitat.project"
+
 # The end of the name of a container that has yet to take its habitat's name: nobody has been in it.
 _NEW = "-new"
 
@@ -58,6 +61,11 @@ def is_new(name: str) -> bool:
 def marks(habitat: str) -> dict[str, str]:
     """Return the labels of a new container of the habitat."""
     return {LABEL_RUN: habitat, LABEL_NONCE: os.urandom(16).hex()}
+
+
+def project_label(project: Project) -> str:
+    """Return the value of LABEL_PROJECT."""
+    return str(project.root.resolve())
 
 
 def is_own(container: Container, inherited: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.errors import Conflict, NotFound
+from phases.core.runtime import own_containers
 from phases.core.runtime.own_containers import container_name, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of
@@ -21,34 +22,42 @@ _LOCK_TIMEOUT = 20
 
 
 def stop(project: Project, name: str, *, force: bool = False) -> None:
-    """Stop the habitat's container. It is no error if the container doesn't run.
+    """Stop the habitat's containers, those set aside as well. It is no error if none runs.
 
     Args:
         project: The project.
         name: The name of the habitat.
-        force: Whether to stop it even if it is in use.
+        force: Whether to stop those that are in use, too.
 
     Raises:
-        Conflict: The container is in use.
+        Conflict: A container is in use. The others are stopped.
     """
     presence = Presence(project.state_folder(name))
+    texts: list[str] = []
+    used: list[str] = []
     with presence.alone():
-        container = own_container(project, name)
-        if container is None or not container.running:
-            text = f"{container_name(name)} isn't running"
-        else:
+        for container in _running(project, name):
             users = describe_users(project, presence, container)
             if users and not force:
-                raise Conflict(
-                    f"{container.name} stays running: it is in use by {users}",
-                    remedy=f"doit stop:{name} --force stops it anyway",
-                )
+                used.append(f"{container.name} stays running: it is in use by {users}")
+                continue
             collect_replaced_files(project, name, container)
             project.engine.stop(container.id)
             presence.forget(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
-            text = f"{container.name} is stopped" + (f"; it was in use by {users}" if users else "")
-    project.bus.emit(events.Notice(name, text))
+            texts.append(f"{container.name} is stopped" + (f"; it was in use by {users}" if users else ""))
+    for text in texts or ([] if used else [f"{container_name(name)} isn't running"]):
+        project.bus.emit(events.Notice(name, text))
+    if used:
+        raise Conflict("; ".join(used), remedy=f"doit stop:{name} --force stops it anyway")
+
+
+def _running(project: Project, name: str) -> list[Container]:
+    """Return the habitat's containers that run: its own, and then those that were set aside while in use."""
+    own = own_container(project, name)
+    others = [row for row in own_containers.containers(project, name) if own is None or row.id != own.id]
+    others = [other for row in others if row.running and (other := project.engine.container(row.id))]
+    return [container for container in (own, *others) if container and container.running]
 
 
 def describe_users(project: Project, presence: Presence, container: Container) -> str:

@@ -16,7 +16,7 @@ from doit.exceptions import InvalidCommand
 from phases.core.errors import printable
 from phases.ui.tasks import quoted
 from phases.ui.verbs import destroy
-from phases.ui.verbs.registry import VERBS
+from phases.ui.verbs.registry import FOR_REMOVED, VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,12 +55,13 @@ def options_first(words: Sequence[str], parser: CmdParse) -> list[str]:
     return [*own, *rest, *waiting]
 
 
-def as_tasks(words: Sequence[str], names: Sequence[str]) -> list[str]:
+def as_tasks(words: Sequence[str], names: Sequence[str], removed: Sequence[str] = ()) -> list[str]:
     """Return words that begin with a task or a verb as tasks, each with its options behind it.
 
     Args:
         words: What a person typed.
         names: All habitats, as their names are in tasks.
+        removed: Habitats that were removed or renamed, which some verbs take.
 
     Raises:
         InvalidCommand: A verb has no habitat, or there is no such habitat.
@@ -77,7 +78,7 @@ def as_tasks(words: Sequence[str], names: Sequence[str]) -> list[str]:
         if name:
             tasks += [word, *_take_options(waiting, verb)]
         else:
-            tasks += _take_verb(waiting, verb, names)
+            tasks += _take_verb(waiting, verb, names, removed if verb in FOR_REMOVED else ())
         if verb.WORDS:
             break
     return [*tasks, *waiting]
@@ -107,7 +108,7 @@ def shortened(word: str) -> str:
     return printable(word if len(word) < 100 else f"{word[:100]}…")
 
 
-def _take_verb(waiting: list[str], verb: Verb, names: Sequence[str]) -> list[str]:
+def _take_verb(waiting: list[str], verb: Verb, names: Sequence[str], removed: Sequence[str]) -> list[str]:
     """Take the options and names behind a verb. Returns a task for each name, with all options."""
     options: list[str] = []
     chosen: dict[str, None] = {}  # a set that keeps the order
@@ -116,7 +117,7 @@ def _take_verb(waiting: list[str], verb: Verb, names: Sequence[str]) -> list[str
             del waiting[0]
         elif _is_option(waiting[0]):
             options += _take_options(waiting, verb)
-        elif habitats := _named(waiting[0], names):
+        elif habitats := _named(waiting[0], names) or [name for name in removed if name == waiting[0]]:
             chosen.update(dict.fromkeys(habitats))
             del waiting[0]
         elif ":" in waiting[0] or verb_named(waiting[0]):

@@ -14,7 +14,7 @@ from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from phases.protocol import Phase
 
@@ -23,7 +23,8 @@ class Clean(Printing, cmd_clean.Clean):
     """Removes snapshots, stamps, slices and logs.
 
     Without a task those of every habitat, and the unused caches, but no container that a person started. With
-    PHASE:HABITAT those of the phase and the phases behind it; with --clean-dep those of the whole habitat.
+    PHASE:HABITAT those of the phase and the phases behind it; with --clean-dep, or with the HABITAT alone, those of the
+    whole habitat, also of one that was removed or renamed.
     """
 
     doc_purpose = "remove what was built, with logs and unused caches; the containers that you started stay"
@@ -39,7 +40,10 @@ class Clean(Printing, cmd_clean.Clean):
         del cleanforget  # stamps are always removed
         try:
             if pos_args and not cleanall:
-                firsts = _first_phases(selection.expand(pos_args, self.task_list))
+                named, tasks = _split(pos_args)
+                firsts = _first_phases(selection.expand(tasks, self.task_list))
+                for name in named:
+                    self._clean_habitat(name, dryrun=dryrun)
                 for name, phase in firsts.items():
                     self._clean_from(name, current_project().phases(name)[0] if cleandep else phase, dryrun=dryrun)
             else:
@@ -58,23 +62,33 @@ class Clean(Printing, cmd_clean.Clean):
         caches: set[str] = set()
         for name in clean.cleanable(project):
             caches |= clean.caches_of(project, name)
-            kept = clean.containers_of(project, name)
-            count = clean.count(project, name, None) if dryrun else clean.clean_all(project, name)
-            if count:
-                self._print(name, count, "", dryrun=dryrun)
-            if kept:
-                self.outstream.write(
-                    f"{name}: kept {', '.join(kept)}, which you started; "
-                    f"to remove it too: docker rm -f {' '.join(kept)} && doit clean\n"
-                )
+            self._clean_habitat(name, dryrun=dryrun)
         prune = clean.count_caches if dryrun else clean.clean_caches
         if count := prune(project, caches):
             verb = "would remove" if dryrun else "removed"
             self.outstream.write(f"{verb} {count} cache{'' if count == 1 else 's'}\n")
 
+    def _clean_habitat(self, name: str, *, dryrun: bool) -> None:
+        project = current_project()
+        kept = clean.containers_of(project, name)
+        count = clean.count(project, name, None) if dryrun else clean.clean_all(project, name)
+        if count:
+            self._print(name, count, "", dryrun=dryrun)
+        if kept:
+            self.outstream.write(
+                f"{name}: kept {', '.join(kept)}, which you started; "
+                f"to remove it too: docker rm -f {' '.join(kept)} && doit clean\n"
+            )
+
     def _print(self, name: str, count: int, scope: str, *, dryrun: bool) -> None:
         verb = "would remove" if dryrun else "removed"
         self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}{scope}\n")
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words that name a habitat, also one that was removed or renamed, and the others, which are tasks."""
+    known = clean.cleanable(current_project())
+    return [word for word in words if word in known], [word for word in words if word not in known]
 
 
 def _first_phases(tasks: Iterable[str]) -> dict[str, Phase]:

@@ -81,7 +81,9 @@ class RunCommand(cmd_run.Run):
 
     def _execute(self, **options: Any) -> int:
         if not self.sel_default_tasks:
-            self.sel_tasks: list[str] = arguments.as_tasks(self.sel_tasks, selection.habitats(self.task_list))
+            self.sel_tasks: list[str] = arguments.as_tasks(
+                self.sel_tasks, selection.habitats(self.task_list), selection.removed_habitats(self.task_list)
+            )
         selection.check_options(self.sel_tasks or (), self.task_list)
         if options["always"]:
             current_project().shares = False  # --always-execute means that every phase runs

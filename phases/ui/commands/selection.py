@@ -13,8 +13,8 @@ from phases.registry import NAMES as PHASE_NAMES
 from phases.ui.commands.arguments import known_names, parser_of, shortened, verb_named
 from phases.ui.tasks import is_verb, parse_task, phase_named
 from phases.ui.verbs import start
+from phases.ui.verbs.registry import FOR_REMOVED, VERBS
 from phases.ui.verbs.registry import NAMES as VERB_NAMES
-from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +33,13 @@ def habitats(task_list: Iterable[Any]) -> list[str]:
     """Return the habitats, as their names are in tasks."""
     kinds = (parse_task(task.name) for task in task_list)
     return [name for kind, name in kinds if kind == start.NAME]
+
+
+def removed_habitats(task_list: Iterable[Any]) -> list[str]:
+    """Return the habitats that were removed or renamed, as their names are in tasks."""
+    tasks = list(task_list)
+    named = {name for kind, name in (parse_task(task.name) for task in tasks) if kind == FOR_REMOVED[-1].NAME}
+    return sorted(named - {*habitats(tasks)})
 
 
 def check(names: Iterable[str], task_list: Sequence[Any]) -> None:

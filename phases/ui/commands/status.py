@@ -37,7 +37,8 @@ class Status(Printing):
     def _execute(self, pos_args: list[str], json: bool) -> int:
         project = current_project()
         try:
-            overview = status.overview(project, _selected(pos_args, project.habitats.names))
+            names = _selected(pos_args, project.habitats.names)
+            overview = status.overview(project, names, with_orphans=not pos_args)
         except HabitatError as error:
             output.tell(f"ERROR: {error}")
             return 1

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 from rich.text import Text
 
+from phases.core.errors import printable
 from phases.ui.status.signs import SIGNS
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from phases.core.report.states import Base, ContainerState, HabitatState
+    from phases.core.runtime.orphans import Orphan
 
 # Units of an age: its seconds, the number at which the next unit begins, and its name.
 _UNITS = ((1, 60, "s"), (60, 60, "m"), (3600, 24, "h"), (86400, 14, "d"), (604800, 9, "w"), (2629746, 24, "mo"))
@@ -35,7 +37,25 @@ def container(state: ContainerState | None, now: datetime) -> Text:
 
 
 def set_aside(habitat: HabitatState) -> Text:
-    return Text(str(len(habitat.set_aside) or ""))
+    up = f", {len(habitat.aside_up)} up" if habitat.aside_up else ""
+    return Text(f"{len(habitat.set_aside) or ''}{up}")
+
+
+def orphan(left: Orphan) -> Text:
+    """Return what is left of a removed habitat, and what removes it."""
+    up = f" ({len(left.running)} up)" if left.running else ""
+    parts = [
+        f"{_counted(len(left.containers), 'container')}{up}" if left.containers else "",
+        _counted(len(left.volumes), "volume") if left.volumes else "",
+        _counted(left.images, "image") if left.images else "",
+    ]
+    verbs = ["destroy"] * bool(left.containers or left.volumes) + ["clean"] * bool(left.images)
+    commands = ", ".join(f"doit {verb} {printable(left.name)}" for verb in verbs)
+    return Text.assemble((printable(left.name), "bold"), f": {', '.join(filter(None, parts))}; to remove: {commands}")
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {kind}{'' if count == 1 else 's'}"
 
 
 def size(count: int | None) -> Text:

@@ -76,7 +76,7 @@ def show(overview: Overview, stream: IO[str]) -> None:
         stream.reconfigure(errors="replace")
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
     if not overview.habitats:
-        console.print("there are no habitats yet: doit new NAME creates one")
+        console.print("there are no habitats yet: doit new NAME creates one", *_orphans(overview), sep="\n")
         return
     if console.is_terminal:
         console.print(page(overview, console, datetime.now(UTC)))
@@ -94,8 +94,14 @@ def page(overview: Overview, console: Console, now: datetime) -> RenderableType:
         table = _table(overview, _columns(overview, layout, now, plain=plain))
         if _width(table, overview, layout, console) <= console.width:
             notes = _notes(overview) if layout.reasons == "below" else None
-            return Group(table, "", *([notes, ""] if notes else []), legend(overview, plain=plain))
-    return Group(blocks(overview, now, plain=plain), "", legend(overview, plain=plain))
+            return Group(table, "", *([notes, ""] if notes else []), legend(overview, plain=plain), *_orphans(overview))
+    return Group(blocks(overview, now, plain=plain), "", legend(overview, plain=plain), *_orphans(overview))
+
+
+def _orphans(overview: Overview) -> list[Text]:
+    """Return the lines about what is left of removed habitats."""
+    head = [Text(), Text("left of habitats that were removed or renamed:", "dim")]
+    return [*head, *(cells.orphan(left) for left in overview.orphans)] if overview.orphans else []
 
 
 def _width(table: Table, overview: Overview, layout: Layout, console: Console) -> int:

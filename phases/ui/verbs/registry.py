@@ -24,3 +24,6 @@ if TYPE_CHECKING:
 VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy, trust, migrate, eject)
 
 NAMES = tuple(verb.NAME for verb in VERBS)
+
+#: The verbs that a habitat still has when it was removed or renamed.
+FOR_REMOVED: tuple[Verb, ...] = (stop, destroy)

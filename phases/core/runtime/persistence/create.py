@@ -14,6 +14,7 @@ from phases.core.container.mount_points import MountPoints
 from phases.core.engine.types import Restrictions, VolumeMount
 from phases.core.errors import Conflict, LinkInTheWay, StartError
 from phases.core.files.shell_program import ShellProgram
+from phases.core.runtime.own_containers import LABEL_PROJECT, project_label
 from phases.core.runtime.persistence.volumes import (
     LABEL_PERSIST,
     Persistence,
@@ -87,7 +88,7 @@ def _create_filled(
     finally:
         engine.remove(without_volumes)
     labels = {LABEL_PERSIST: image.persistence.label}
-    container = create(draft, labels, _mounts(engine, habitat.name, image.persistence.entries))
+    container = create(draft, labels, _mounts(project, habitat.name, image.persistence.entries))
     try:
         _fill(engine, container, image)
         _set_owner(project, habitat.name, image_id, image, container)
@@ -150,14 +151,14 @@ class _ImageContent:
         return info.content, info.mode
 
 
-def _mounts(engine: Engine, habitat: str, entries: Sequence[PersistentPath]) -> list[VolumeMount]:
+def _mounts(project: Project, habitat: str, entries: Sequence[PersistentPath]) -> list[VolumeMount]:
     """Return the mounts. Only a new volume gets the image's files: one that was emptied stays empty."""
-    existing = {volume.name for volume in volumes_of(engine, habitat)}
+    existing = {volume.name for volume in volumes_of(project.engine, habitat)}
     return [
         VolumeMount(
             entry.volume,
             entry.mount_point,
-            {image_labels.LABEL_NAME: habitat, LABEL_PERSIST: entry.path},
+            {image_labels.LABEL_NAME: habitat, LABEL_PERSIST: entry.path, LABEL_PROJECT: project_label(project)},
             copies=entry.volume not in existing,
         )
         for entry in entries

@@ -14,6 +14,8 @@ from phases.core.cache import image_labels
 from phases.core.config.mounts import mountable_paths
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from phases.core.engine.protocol import Engine
     from phases.core.engine.types import Container, Volume
     from phases.core.model import Habitat
@@ -94,5 +96,14 @@ def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
 
     A person's copy of a volume may have its labels, but doesn't have its name.
     """
-    volumes = engine.volumes(label=f"{image_labels.LABEL_NAME}={habitat}")
-    return [volume for volume in volumes if volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))]
+    return persistent(engine.volumes(label=f"{image_labels.LABEL_NAME}={habitat}"), habitat)
+
+
+def persistent(volumes: Iterable[Volume], habitat: str) -> list[Volume]:
+    """Return the persistent volumes of a habitat among some volumes."""
+    return [
+        volume
+        for volume in volumes
+        if volume.labels.get(image_labels.LABEL_NAME) == habitat
+        and volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))
+    ]
