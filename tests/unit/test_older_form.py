@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,35 @@ def test_older_form_is_converted_with_comments_in_place(before: str, after: str)
 def test_older_form_is_gone_from_what_it_is_converted_to(before: str) -> None:
     tree = yaml_tree.parse(converted(before).encode(), layer="local", shown="config.yaml")
     assert older_form.keys(tree) == []
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """Return the top-level sections of a sample by key, each with the comment above it."""
+    sections = re.split(r"(?m)^(?=(?:#.*\n)*[\w-]+:)", text)
+    return {match[1]: section for section in sections if (match := re.search(r"(?m)^([\w-]+):", section))}
+
+
+SECTIONS = [sections_of(before) for before, _ in TEXTS.values()]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_older_sections_in_any_order_and_indentation_are_converted(seed: int) -> None:
+    rng = random.Random(seed)
+    sections: dict[str, str] = {}
+    for sample in rng.sample(SECTIONS, 5):
+        sections |= {key: section for key, section in sample.items() if key not in sections}
+    keys = rng.sample(sorted(sections), len(sections))
+    gaps = ["", "\n", "# a comment\n", "\n# another\n\n"]
+    text = "".join(rng.choice(gaps) + wider(sections[key], rng.choice([0, 2, 3])) for key in keys)
+    after = converted(text)
+    assert older_form.keys(yaml_tree.parse(after.encode(), layer="local", shown="x")) == []
+    assert converted(after) == after
+    assert [comment for comment in re.findall(r"#.*", text) if comment not in after and "{" not in comment] == []
+
+
+def wider(text: str, columns: int) -> str:
+    """Return a text with its indented lines further to the right."""
+    return text if re.search("(?m)^-", text) else re.sub(r"(?m)^(?= )", " " * columns, text)
 
 
 #: A key that has no counterpart, and what is said about it.

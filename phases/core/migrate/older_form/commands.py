@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from phases.core.migrate.older_form import edits
-from phases.core.migrate.older_form.document import Document, Pair, indented, last_line
+from phases.core.migrate.older_form.document import Document, Pair, indented, is_block_scalar, last_line
 from phases.core.migrate.older_form.points import convert_point
-from phases.core.migrate.older_form.sections import drop
+from phases.core.migrate.older_form.sections import drop, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,10 +40,17 @@ def scripts(document: Document, user: str) -> None:
     at_tools = [point for point in points if point]
     why = "" if at_tools == sorted(at_tools) else "check their order: those at phase tools run in the order of the list"
     document.report(pair.key, "scripts", "hooks", why)
-    if (hooks := document.pair("hooks")) is None:
+    _rename_to_hooks(document, "scripts")
+
+
+def _rename_to_hooks(document: Document, name: str) -> None:
+    """Give a list the key `hooks`, or add it to the list that has this key."""
+    pair = document.pair(name)
+    assert pair
+    if document.pair("hooks") is None:
         edits.rename(document, pair, "hooks")
-    elif not edits.move_children(document, pair, hooks.value):
-        document.rows[-1].place, document.rows[-1].why = "", "move it to hooks by hand: one of them is in brackets"
+    elif not edits.move_children(document, name, "hooks"):
+        document.rows[-1].place, document.rows[-1].why = "", "hooks is there too, and not a list"
 
 
 def _order(document: Document, index: int) -> int:
@@ -75,7 +82,10 @@ def _commands_to_list(document: Document, *path: str | int) -> None:
     if pair is None:
         return
     if isinstance(pair.value, yaml.ScalarNode) and pair.value.value.strip():
-        _wrap(document, pair)
+        if pair.mapping.flow_style:
+            edits.replace(document, pair.value, f"[{quoted(str(pair.value.value))}]")
+        else:
+            _wrap(document, pair)
     for index in reversed(document.indexes(*path, "commands")):
         text = document.scalar(*path, "commands", index)
         if text is not None and not text.strip():
@@ -107,6 +117,7 @@ def setup(document: Document, user: str, *, after_repos: bool) -> None:
     blocks = [name for name in document.names("setup") if isinstance(document.node("setup", name), yaml.MappingNode)]
     if not blocks:
         return
+    edits.to_block(document, "setup")
     for name in blocks:
         _unwrap(document, name, user)
     if after_repos and document.indexes("repos"):
@@ -133,11 +144,16 @@ def _unwrap(document: Document, name: str, user: str) -> None:
     body = document.lines[first.line : last + 1]
     header = " " * pair.key.start_mark.column + f"{new}:"
     if is_block:
-        between = document.lines[commands.key.start_mark.line + 1 : first.line]  # comments above the first command
-        rows = [header, *between, *body]
+        above = document.lines[pair.key.start_mark.line + 1 : first.line]
+        between = [line for line in above if line.lstrip().startswith("#")]
+        behind = edits.comment_behind(document.lines[pair.key.start_mark.line])
+        behind += edits.comment_behind(document.lines[commands.key.start_mark.line])
+        rows = [header + behind, *between, *body]
     else:
-        text = body[0][first.column :]
-        rows = [f"{header} {text}", *body[1:]]
+        text = edits.text_of(document, commands.value)
+        behind = "" if is_block_scalar(commands.value) else document.lines[last][pair.value.end_mark.column :]
+        rows = [f"{header} {text[0]}", *text[1:]]
+        rows[-1] += behind if last == pair.value.end_mark.line else ""
     end = last_line(pair.value, pair.key)
     start = pair.key.start_mark.line
     document.set_lines(start, max(end, last) + 1 - start, rows)
@@ -163,18 +179,12 @@ def _to_hooks(document: Document, users: Iterable[str]) -> None:
         value = block.value
         if isinstance(value, yaml.SequenceNode) and not value.flow_style:
             shift = max(6 - value.start_mark.column, 0)
-            rows += ["    commands:", *(indented(line, shift) for line in document.lines[start + 1 : end])]
+            behind = edits.comment_behind(document.lines[start])
+            rows += [f"    commands:{behind}", *(indented(line, shift) for line in document.lines[start + 1 : end])]
         else:
             text = document.lines[start][value.start_mark.column :]
             rows += [f"    commands: {text}", *document.lines[start + 1 : end]]
     document.report(pair.key, "setup", "hooks", "after phase repos, as they ran after the clones")
     end = last_line(pair.value, pair.key) + 1
-    hooks = document.pair("hooks")
-    header = ["hooks:"] if hooks is None else []
-    document.set_lines(first, end - first, [*header, *rows] if hooks is None else [])
-    if hooks is not None:
-        place = document.pair("hooks")
-        assert place
-        document.set_lines(
-            place.key.start_mark.line + 1, 0, [indented(row, place.value.start_mark.column - 2) for row in rows]
-        )
+    document.set_lines(first, end - first, [f"setup:{edits.comment_behind(document.lines[first])}", *rows])
+    _rename_to_hooks(document, "setup")

@@ -115,23 +115,26 @@ def comment(document: Document, node: yaml.Node, text: str) -> None:
         document.set_lines(node.end_mark.line, 1, [f"{line.rstrip()}  # {' '.join(text.split())}"])
 
 
-def move_children(document: Document, pair: Pair, target: yaml.Node) -> bool:
-    """Move what is in a block to the end of an earlier block of the same kind, with the comment above its key.
+def move_children(document: Document, name: str, target_name: str) -> bool:
+    """Move what a top-level section has to the end of another one, with the comment above its key.
 
     Returns:
-        Whether that is possible. Lists and mappings in brackets can't be moved.
+        Whether that is possible: whether both are lists, or both are mappings.
     """
-    source = pair.value
-    kinds = {type(source), type(target)}
-    if len(kinds) > 1 or not isinstance(source, yaml.CollectionNode) or not isinstance(target, yaml.CollectionNode):
-        return False
-    if not source.value or not target.value or source.flow_style or target.flow_style:
+    for key in (name, target_name):
+        to_block(document, key)
+    pair, other = document.pair(name), document.pair(target_name)
+    assert pair
+    assert other
+    source, target = pair.value, other.value
+    if not isinstance(source, yaml.CollectionNode) or not isinstance(target, type(source)):
         return False
     first, last = first_line(document, pair), pair.key.start_mark.line
     end, column = last_line(source) + 1, target.start_mark.column
     while end < len(document.lines) and document.lines[end].startswith(" " * source.start_mark.column + "#"):
         end += 1
-    comments = [" " * column + line.strip() for line in document.lines[first:last]]
+    header = [*document.lines[first:last], comment_behind(document.lines[last])]
+    comments = [" " * column + line.strip() for line in header if line]
     body = [indented(line, column - source.start_mark.column) for line in document.lines[last + 1 : end]]
     place = last_line(target) + 1
     if place > first:
@@ -141,6 +144,47 @@ def move_children(document: Document, pair: Pair, target: yaml.Node) -> bool:
         document.set_lines(first, end - first, [])
         document.set_lines(place, 0, [*comments, *body])
     return True
+
+
+def to_block(document: Document, name: str) -> None:
+    """Write a section that is in brackets with one line for each element."""
+    pair = document.pair(name)
+    if pair is None or not isinstance(pair.value, yaml.CollectionNode) or not pair.value.flow_style:
+        return
+    node, dash = pair.value, "- " * isinstance(pair.value, yaml.SequenceNode)
+    ends = [item[1].end_mark if isinstance(item, tuple) else item.end_mark for item in node.value]
+    starts = [item[0].start_mark if isinstance(item, tuple) else item.start_mark for item in node.value]
+    rows = []
+    for start, end, following in zip(starts, ends, [*starts[1:], node.end_mark], strict=True):
+        gap = [line.partition("#")[2].strip() for line in _between(document, end, following)]
+        text = " ".join(line.strip() for line in _between(document, start, end))
+        rows.append(f"  {dash}{text}" + "".join(f"  # {words}" for words in gap if words))
+    first, last = document.lines[pair.key.start_mark.line], document.lines[node.end_mark.line]
+    header = (first[: node.start_mark.column].rstrip() + last[node.end_mark.column :]).rstrip()
+    count = node.end_mark.line + 1 - pair.key.start_mark.line
+    document.set_lines(pair.key.start_mark.line, count, [header, *rows])
+
+
+def text_of(document: Document, node: yaml.Node) -> list[str]:
+    """Return the lines of a value, the first one from where it begins."""
+    if is_block_scalar(node):
+        rows = document.lines[node.start_mark.line : last_line(node) + 1]
+        return [rows[0][node.start_mark.column :], *rows[1:]]
+    return _between(document, node.start_mark, node.end_mark)
+
+
+def _between(document: Document, start: yaml.Mark, end: yaml.Mark) -> list[str]:
+    """Return the text between two marks, by line."""
+    rows = document.lines[start.line : end.line + 1]
+    rows[-1] = rows[-1][: end.column]
+    rows[0] = rows[0][start.column :]
+    return rows
+
+
+def comment_behind(line: str) -> str:
+    """Return the comment at the end of a line that has a key and no value, "" for none."""
+    _, sign, text = line.partition(" #")
+    return f" #{text}" if sign else ""
 
 
 def first_line(document: Document, pair: Pair) -> int:

@@ -102,7 +102,7 @@ def _with_paths_from_root(root: Path, text: str) -> Document:
     for path in (*paths, *(("tests", index) for index in document.indexes("tests"))):
         source = document.scalar(*path)
         node = document.node(*path)
-        if source and node and (root / "system" / source).exists() and not (root / source).exists():
+        if source and node and source[0] not in "/~$" and not (root / source).exists():
             edits.replace(document, node, quoted(f"system/{source.removeprefix('./')}"))
     return document
 

@@ -138,8 +138,8 @@ def rename_or_move(document: Document, pair: Pair, name: str) -> None:
         edits.rename(document, pair, name)
     elif not pair.value.value:
         edits.remove(document, pair)
-    elif not edits.move_children(document, pair, target.value):
-        document.rows[-1].place, document.rows[-1].why = "", f"move it to {name} by hand: one of them is in brackets"
+    elif not edits.move_children(document, old, name):
+        document.rows[-1].place, document.rows[-1].why = "", f"{name} is there too, and of another kind"
 
 
 def existing(document: Document, *path: str | int) -> Pair:
