@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import DemoProject, FakeTerminal, load, make_user
 
-from phases.core.container import identity
+from phases.core.container import defaults, identity, root_environment
 from phases.core.container.users import UserDatabase
 from phases.core.eject import writer
 from phases.core.runtime import exec as runtime_exec
@@ -35,7 +35,6 @@ BASE_ENV = {
     "XDG_CONFIG_HOME": "/root/.config",
     "XDG_DATA_DIRS": "/root/share:/usr/share",
     "XDG_RUNTIME_DIR": "/run/user/0",
-    "LANG": "C.UTF-8",
 }
 
 
@@ -117,7 +116,7 @@ def test_base_with_home_every_command_of_build_and_habitat_has_identity_of_its_u
     demo = DemoProject(tmp_path, CONFIG)
     (tmp_path / "habitats/demo/rc").write_text("x")
     (tmp_path / "habitats/demo/t.sh").write_text("echo test")
-    demo.engine.add_image("linuxserver:1", env={**BASE_ENV, "PATH": "/bin"})
+    demo.engine.add_image("linuxserver:1", env={**BASE_ENV, "PATH": "/opt/bin:/bin"})
     files = demo.engine.files("linuxserver:1")
     files.write("/etc/passwd", files.nodes["/etc/passwd"].content.decode() + "abc:x:911:911::/config:/bin/false\n")
     demo.engine.on_execute = lambda command: make_user(command) or ((0, "") if "/t.sh" in str(command.argv) else None)
@@ -138,8 +137,11 @@ def test_base_with_home_every_command_of_build_and_habitat_has_identity_of_its_u
         assert env["XDG_CONFIG_HOME"] == f"{homes[command.user]}/.config"
         assert env["MAIL"] == f"/var/mail/{command.user}"
         assert env["LANG"] == "C.UTF-8"
+        assert f"/opt/bin:{homes[command.user]}/.local/bin:/bin" in env["PATH"]
     config = demo.engine.image_config("habitat-demo:final")
     assert config
+    assert "LANG" not in config.env, "it is in no image, so that no phase depends on it"
+    assert ".local/bin" not in config.env["PATH"]
     assert config.env["HOME"] == "/home/agent", "for docker run by hand, and ${HOME} in env"
     assert demo.engine.files("habitat-demo:final").find("/home/agent/rc")
 
@@ -187,3 +189,51 @@ def test_ejected_commands_name_their_user_and_image_gets_home(tmp_path: Path) ->
     assert "LANG" not in text
     assert '/run", "-u", "root", "--", "id"]' in text
     assert '/run", "-u", "agent", "-k", "USER", "-k", "XDG_DATA_HOME", "--", "id"]' in text
+
+
+# Defaults
+
+
+@pytest.mark.parametrize("env", ["LANG=de_DE.UTF-8", "LC_ALL=C", "LC_CTYPE=en_US.UTF-8", "LANG="])
+@pytest.mark.parametrize("place", ["image", "config"])
+def test_locale_of_image_or_config_stays(tmp_path: Path, env: str, place: str) -> None:
+    demo = DemoProject(
+        tmp_path, "base_image: b:1\nsetup: {user: [echo mine]}\n" + f"env: ['{env}']\n" * (place == "config")
+    )
+    demo.engine.add_image("b:1", env=dict([env.split("=")]) if place == "image" else {})
+    demo.build()
+    runtime_exec.execute(demo.run_anew(), "demo", ("echo", "exec"), FakeTerminal())
+    for command in [command for command in demo.engine.commands if command.user == "agent"]:
+        values = environment(command)
+        assert {name: values[name] for name in values if name.startswith(("LANG", "LC_"))} == dict([env.split("=")])
+
+
+@pytest.mark.parametrize(
+    ("path", "home", "result"),
+    [
+        ("/usr/bin:/bin", "/h", "/h/.local/bin:/usr/bin:/bin"),
+        (
+            "/tools:/usr/local/cargo/bin:/usr/local/sbin:/bin",
+            "/h",
+            "/tools:/usr/local/cargo/bin:/h/.local/bin:/usr/local/sbin:/bin",
+        ),
+        ("/h/.local/bin:/bin", "/h", "/h/.local/bin:/bin"),
+        ("/bin:/h/.local/bin", "/h", "/bin:/h/.local/bin"),
+        ("/only", "/h", "/only:/h/.local/bin"),
+        ("/bin", "/", "/.local/bin:/bin"),
+        ("/bin", "", "/bin"),
+    ],
+)
+def test_local_bin_is_before_folders_of_system(path: str, home: str, result: str) -> None:
+    assert defaults.path_with_local_bin(path, home) == result
+
+
+def test_local_bin_of_root_is_left_out_where_user_can_write(tmp_path: Path) -> None:
+    (tmp_path / "habitats/demo/d").mkdir(parents=True)
+    habitat = load(tmp_path, "base_image: b\nvolumes: [{source: ./d, dest: /root}]\n")
+    env = {"HOME": "/root", "PATH": "/bin"}
+    assert root_environment.with_local_bin(env, habitat, "root") == env
+    assert (
+        root_environment.with_local_bin({**env, "HOME": "/home/agent"}, habitat, "agent")["PATH"]
+        == "/home/agent/.local/bin:/bin"
+    )

@@ -90,7 +90,7 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
         env = environment_of(command)
         assert command.argv[0] == "/bin/sh"
         own = command.script != "echo setup"
-        assert env["PATH"] == (SYSTEM_PATH if own else f"/opt/bin:{ROOT_PATH}")
+        assert env["PATH"] == (SYSTEM_PATH if own else f"/opt/bin:/root/.local/bin:{ROOT_PATH}")
         assert {env.get(name, "") for name in HOSTILE} == {""}, command.script
 
 
@@ -131,6 +131,7 @@ def test_user_commands_in_build_and_habitat_have_whole_image_environment(
     assert config.env["PATH"] == f"{tools}:{path}"
     users = [command for command in demo_project.engine.commands if command.user == "agent"]
     assert [command.script for command in users] == ["echo mine", "true"]
+    path = path.replace(ROOT_PATH, f"/home/agent/.local/bin:{ROOT_PATH}")
     for command, wanted in zip(users, (path, f"{tools}:{path}"), strict=True):
         env = environment_of(command)
         assert {name: env[name] for name in HOSTILE} == HOSTILE

@@ -6,10 +6,14 @@ import os
 import pty
 import select
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from phases.core.engine.exec import _RESUME, _SUSPEND_GROUP, RUN_IN_TERMINAL, SuspensionReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHELLS = ["dash", "bash"]
 
@@ -115,3 +119,26 @@ def test_reports_are_separated_from_output_in_any_chunks() -> None:
         shown = reader.feed(stream[:cut]) + reader.feed(stream[cut:]) + reader.end()
         assert shown.replace(b"\0", b"") == b"a\x1b[1mbother;s;9c"
         assert (reader.is_suspended, reader.pid) == (True, 123)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("given", "file", "chosen"),
+    [
+        ("xterm-nowhere", "", "xterm-256color"),
+        ("x-kitty", "x/x-kitty", "x-kitty"),
+        ("x-foot", "78/x-foot", "x-foot"),
+        ("x/../../etc/passwd", "", "xterm-256color"),
+    ],
+)
+def test_terminal_type_that_image_does_not_know_is_replaced(
+    shell: str, given: str, file: str, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", given)
+    monkeypatch.setenv("TERMINFO", str(tmp_path))
+    if file:
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_bytes(b"")
+    command = ShellInTerminal(shell, "sh", "-c", "echo $TERM")
+    assert command.end() == 0
+    assert command.shown.decode().split() == [chosen]

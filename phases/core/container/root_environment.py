@@ -12,7 +12,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from phases.core.container import identity
+from phases.core.container import defaults, identity
 from phases.core.engine.types import SYSTEM_PATH
 from phases.protocol import ROOT_OWNED_PATHS
 
@@ -66,7 +66,7 @@ def for_main_process(env: Mapping[str, str]) -> dict[str, str]:
     """Return `for_container` for a container in which people work: its main process, and `docker exec`, are root's."""
     names = {name: "root" for name in ("USER", "LOGNAME", "USERNAME") if env.get(name, "root") != "root"}
     others = {name: "" for name in ("MAIL", "SHELL") if env.get(name)}
-    return for_container(env) | names | others
+    return for_container(env) | names | others | defaults.locale(env)
 
 
 def label_for(env: Mapping[str, str]) -> str:
@@ -97,7 +97,18 @@ def for_user(labels: Mapping[str, str], habitat: Habitat, users: UserDatabase, u
     own = identity.variables(habitat, users, user, env)
     if is_root_beside_user(habitat, user):
         env = for_root_command(env, user_writable_folders(habitat, identity.homes(habitat, env).get(habitat.user, "")))
-    return {**env, **own}
+    return with_local_bin({**env, **own}, habitat, user)
+
+
+def with_local_bin(env: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
+    """Return the environment of a user's command with `~/.local/bin` on PATH, for root only if USER can't write there.
+
+    env: without PATH, the container's own counts.
+    """
+    home = env.get("HOME", "")
+    if is_root_beside_user(habitat, user) and _is_users(home, user_writable_folders(habitat), relative=True):
+        return dict(env)
+    return {**env, "PATH": defaults.path_with_local_bin(env.get("PATH") or ROOT_PATH, home)}
 
 
 def proxies(engine: Engine, habitat: Habitat) -> dict[str, str]:

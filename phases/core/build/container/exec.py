@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core.cache.image_labels import snapshot_tag
-from phases.core.container import identity, root_environment, shell_errors
+from phases.core.container import defaults, identity, root_environment, shell_errors
 from phases.core.container.side_effects import SideEffectProbe
 from phases.core.errors import Conflict, EngineError
 from phases.core.secrets import delivery
@@ -148,7 +148,8 @@ class CommandExec:
             folders = root_environment.user_writable_folders(habitat, users.home(habitat.user))
             folders += [cache.dest for cache in self._spec.caches]
             whole = root_environment.for_root_command(env.all, folders)
-        return env.differing({**whole, **identity.variables(habitat, users, command.user, env.all)})
+        values = {**whole, **identity.variables(habitat, users, command.user, env.all), **defaults.locale(env.all)}
+        return env.differing(root_environment.with_local_bin(values, habitat, command.user))
 
     def _shell_error(self, error: EngineError) -> ShellError | None:
         """Return what to raise if `error` means that the shell of the image can't run, else None."""
