@@ -280,7 +280,9 @@ class FakeEngine:
         for name in context.hidden:
             del files.nodes[f"/{name}"]
         image_id = ""
-        for row in filter(None, script.content.decode().splitlines()):
+        for row in script.content.decode().splitlines():
+            if not row or row.startswith("#"):
+                continue
             on_line(row)
             word, _, rest = row.partition(" ")
             if word == "FROM":

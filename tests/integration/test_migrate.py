@@ -137,6 +137,31 @@ def test_migrate_again_changes_nothing_and_remove_deletes_dockerfile(case: Migra
     assert case.project.doit(f"plan:{case.name}").out == f"{case.name}: nothing to do\n"
 
 
+@pytest.mark.guarantee("split-migration-is-compared")
+def test_migrate_split_builds_both_ways_and_lists_what_differs(project: Project, busybox: str, name: str) -> None:
+    project.write(
+        f"habitats/{name}/Dockerfile",
+        f"""\
+        FROM {busybox} AS other
+        RUN echo tool >/tool
+        FROM {busybox}
+        RUN ls /bin >/listed; echo a >'/a b'; ln -s a /link; mkdir /own && chown 7:8 /own; mkdir -m 1777 /made
+        COPY --from=other /tool /bin/own-tool
+        RUN ls /bin >/listed-again
+        """,
+    )
+    result = project.doit(f"migrate:{name}", "--split")
+    assert result.code == 0, result.out
+    assert result.out.splitlines()[-3:] == [
+        "  the images differ, with the one in the order of the Dockerfile on the left:",
+        "    /listed: another content",
+        f"  for the order of the Dockerfile: rm config.yaml in {name}/, and migrate without --split",
+    ], result.out
+    assert "COPY --from=other" in (project.root / f"habitats/{name}/Dockerfile.rest").read_text()
+    assert "ls /bin >/listed;" in (project.root / f"habitats/{name}/config.yaml").read_text()
+    assert project.doit(f"plan:{name}").out == f"{name}: nothing to do\n"
+
+
 @pytest.mark.guarantee("migration-loses-nothing")
 def test_migrate_remove_keeps_dockerfile_still_needed(project: Project, busybox: str, name: str) -> None:
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\n")

@@ -12,7 +12,7 @@ from phases.core.copied_files import BEFORE_MIGRATION, DOCKERFILE_REST
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import atomic, safe_open
 from phases.core.migrate import base_image, config_text, dockerfile
-from phases.core.migrate.converter import convert
+from phases.core.migrate.converter import Choices, convert
 from phases.core.migrate.dockerfile_state import Interpreter
 from phases.core.migrate.habitat_folder import HabitatFolder
 from phases.core.migrate.inputs import ExistingConfig, Inputs
@@ -85,6 +85,7 @@ class _Files:
         self.is_older = bool(older_form.keys(tree))
         self.document = config_text.document((self.config or b"").decode(), shown)
         self.has_dockerfile = (self.folder / "Dockerfile").is_file()
+        self.converts = self.has_dockerfile and "dockerfile" not in self.document
 
     def check_config(self) -> None:
         """Check that there is a config.yaml. Raises ConfigError."""
@@ -96,16 +97,18 @@ class _Files:
         shown = f"{self.shown}/config.yaml"
         converted = convert_config((self.config or b"").decode(), shown, is_local=True)
         self.document = config_text.document(converted.text, shown)
+        self.converts = self.has_dockerfile and "dockerfile" not in self.document
         return converted
 
 
-def migrate(project: Project, name: str, build_args: Mapping[str, str]) -> Migration | None:
+def migrate(project: Project, name: str, build_args: Mapping[str, str], *, splits: bool = False) -> Migration | None:
     """Plan a migration.
 
     Args:
         project: The project.
         name: The habitat.
         build_args: Values for ARGs of its Dockerfile.
+        splits: As of `Choices`.
 
     Returns:
         What to write, None where there is nothing to migrate.
@@ -115,9 +118,8 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str]) -> Migra
     """
     files = _Files(project, name)
     layers = convert_layers(project.root)
-    converts = files.has_dockerfile and "dockerfile" not in files.document
     is_older = files.is_older or bool(layers)
-    if not is_older and not converts:
+    if not is_older and not files.converts:
         files.check_config()
         return None
     text, legacy_rows = (files.config or b"").decode(), []
@@ -125,12 +127,11 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str]) -> Migra
         converted = files.convert_older_form()
         text, legacy_rows = converted.text, converted.rows
         build_args = {**converted.build_args, **build_args}
-        converts = files.has_dockerfile and "dockerfile" not in files.document
     texts = _texts(text, layers)
     problems = find_problems(project.root, name, NAMES, texts) if is_older else []
-    conversion = Conversion(warnings=[_DOCKERFILE_WAITS] if converts and problems else [])
-    if converts and not problems:
-        conversion = _add_dockerfile(project, name, files, texts, build_args)
+    conversion = Conversion(warnings=[_DOCKERFILE_WAITS] if files.converts and problems else [])
+    if files.converts and not problems:
+        conversion = _add_dockerfile(project, name, files, texts, Choices(build_args, splits))
         text = config_text.dump(files.document)
     return Migration(
         name=name,
@@ -158,11 +159,11 @@ def _texts(config: str, layers: Iterable[MigratedLayer]) -> dict[str, str]:
 
 
 def _add_dockerfile(
-    project: Project, name: str, files: _Files, texts: Mapping[str, str], build_args: Mapping[str, str]
+    project: Project, name: str, files: _Files, texts: Mapping[str, str], choices: Choices
 ) -> Conversion:
     """Convert the Dockerfile, and add it to the config."""
     setup_is_list = _setup_is_list(project, files)
-    conversion = _convert(project, name, files, texts, build_args, setup_is_list=setup_is_list)
+    conversion = _convert(project, name, files, texts, choices, setup_is_list=setup_is_list)
     config_text.add(files.document, conversion, setup_is_list=setup_is_list)
     return conversion
 
@@ -172,13 +173,13 @@ def _convert(
     name: str,
     files: _Files,
     texts: Mapping[str, str],
-    build_args: Mapping[str, str],
+    choices: Choices,
     *,
     setup_is_list: bool | None,
 ) -> Conversion:
     """Convert the Dockerfile. `texts` are the configs in today's form, by layer."""
     parsed = dockerfile.read(files.folder / "Dockerfile", f"{files.shown}/Dockerfile")
-    interpreter = Interpreter(parsed, build_args, project.engine.platform())
+    interpreter = Interpreter(parsed, choices.build_args, project.engine.platform())
     interpreter.check_build_args()
     start = interpreter.first_stage.start
     reference, where = interpreter.base(start), parsed.where(start)
@@ -194,7 +195,7 @@ def _convert(
     has_image = reference != "scratch"
     opened = base_image.opened(project, name, reference, where) if has_image else nullcontext(base_image.EMPTY)
     with opened as base:
-        return convert(Inputs(parsed, interpreter, base, folder, existing, setup_is_list))
+        return convert(Inputs(parsed, interpreter, base, folder, existing, setup_is_list), splits=choices.splits)
 
 
 def _setup_is_list(project: Project, files: _Files) -> bool | None:

@@ -7,7 +7,7 @@ stays in a Dockerfile, with all before it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.migrate import rest
 from phases.core.migrate.inputs import HABITAT_PATH
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from phases.core.migrate.inputs import Inputs
 
 
+class Choices(NamedTuple):
+    """What a person chooses.
+
+    Attributes:
+        build_args: Values for ARGs of the Dockerfile.
+        splits: Whether a COPY or an ADD that has to stay keeps only itself, and not the scripts before it.
+    """
+
+    build_args: Mapping[str, str]
+    splits: bool = False
+
+
 class _MustStay(Exception):
     """The instruction with this number has to stay in a Dockerfile; the text is the reason."""
 
@@ -32,24 +44,32 @@ class _MustStay(Exception):
         self.number = number
 
 
-def convert(inputs: Inputs) -> Conversion:
-    """Convert all instructions behind the last one that has to stay in a Dockerfile."""
+def convert(inputs: Inputs, *, splits: bool = False) -> Conversion:
+    """Convert all instructions behind the last one that has to stay in a Dockerfile.
+
+    Args:
+        inputs: What to convert.
+        splits: As of `Choices`.
+    """
     reasons, early = reasons_to_stay(inputs), reasons_for_hooks(inputs)
     while True:
         try:
-            return _convert(inputs, reasons, early)
+            return _convert(inputs, reasons, early, splits=splits)
         except _MustStay as error:
             reasons[error.number] = str(error)
 
 
-def _convert(inputs: Inputs, reasons: Mapping[int, str], early: Mapping[str, tuple[int, str]]) -> Conversion:
+def _convert(
+    inputs: Inputs, reasons: Mapping[int, str], early: Mapping[str, tuple[int, str]], *, splits: bool
+) -> Conversion:
     first = max(reasons, default=-2) + 1
+    moved = _moved(inputs, first, reasons) if splits else []
     conversion = Conversion(start=[*inputs.states, inputs.end][max(first, 0)])
-    rest.keep(inputs, conversion, first, reasons)
+    rest.keep(inputs, conversion, first, reasons, moved)
     numbers = range(max(first, 0), len(inputs.instructions))
     run, copy, setting = (kind(inputs, conversion) for kind in (RunConverter, CopyConverter, SettingConverter))
     converters = {"RUN": run.convert, "COPY": copy.convert, "ADD": copy.convert}
-    for number in numbers:
+    for number in (*moved, *numbers):
         instruction = inputs.instructions[number]
         conversion.region = next((region for region, (last, _) in early.items() if number <= last), "")
         try:
@@ -68,6 +88,25 @@ def _convert(inputs: Inputs, reasons: Mapping[int, str], early: Mapping[str, tup
                 row.why = row.why or why
     conversion.rows.sort(key=lambda row: row.line)
     return conversion
+
+
+def _moved(inputs: Inputs, first: int, reasons: Mapping[int, str]) -> list[int]:
+    """Return the instructions before `first` that can come behind all COPYs and ADDs that stay.
+
+    A RUN that stays may need what is before it, and so may a COPY to a user whom the base image lacks.
+    """
+
+    def may_move(number: int) -> bool:
+        one = inputs.instructions[number]
+        owners = [inputs.name_of(owner) or "root" for owner in one.flags.get("chown", [])]
+        return one.name in ("COPY", "ADD") and all(owner in inputs.base.users for owner in owners)
+
+    floor = max((number for number in reasons if number >= 0 and not may_move(number)), default=-1)
+    return [
+        number
+        for number in range(floor + 1, max(first, 0))
+        if number not in reasons and inputs.instructions[number].name in ("RUN", "COPY", "ADD")
+    ]
 
 
 def _habitat_env(inputs: Inputs) -> list[ListItem]:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from phases.core.migrate.inputs import Inputs
     from phases.core.migrate.result import Conversion
 
-_HEAD = "# `doit migrate` kept these first lines of the Dockerfile: no config.yaml can express them."
+_HEAD = "# `doit migrate` kept these lines of the Dockerfile: no config.yaml can express them."
 
 
-def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[int, str]) -> None:
+def keep(
+    inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[int, str], moved: Sequence[int] = ()
+) -> None:
     """Keep the instructions before `first` in a Dockerfile, or set `base_image` where there are none.
 
     Args:
@@ -28,6 +30,7 @@ def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[in
         conversion: Gets the text, the report rows and the secrets.
         first: The number of the first instruction of the last stage that is converted; -1 if FROM is, too.
         reasons: From the number of an instruction to why it has to stay.
+        moved: The numbers of instructions before `first` that are converted all the same.
     """
     dockerfile, start = inputs.dockerfile, inputs.stage.start
     earlier = [one for stage in dockerfile.stages[:-1] for one in (stage.start, *stage.instructions)]
@@ -39,11 +42,12 @@ def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[in
             conversion.report(one, "", "the image uses nothing of this stage")
         return
     # Phases keep nothing that they write to a VOLUME, so the kept lines have none.
+    gone = [inputs.instructions[number] for number in moved]
     dropped = [one for one in inputs.instructions[:first] if one.name == "VOLUME"]
-    is_whole = first == len(inputs.instructions) and not inputs.interpreter.build_args and not dropped
+    is_whole = first == len(inputs.instructions) and not inputs.interpreter.build_args and not dropped and not gone
     conversion.dockerfile = "Dockerfile" if is_whole else DOCKERFILE_REST
     whys = {(start if number < 0 else inputs.instructions[number]).line: why for number, why in reasons.items()}
-    kept = [*dockerfile.head, *earlier, start, *inputs.instructions[:first]]
+    kept = [*dockerfile.head, *earlier, start, *(one for one in inputs.instructions[:first] if one not in gone)]
     for one in kept:
         if one in dropped:
             conversion.report(one, "", DROPPED[one.name])
@@ -54,13 +58,17 @@ def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[in
                 if options.get("id"):
                     conversion.add_secret(one, options, "dockerfile")
     if not is_whole:
-        conversion.rest = _text(dockerfile, kept, dropped, inputs.interpreter.build_args)
+        conversion.rest = _text(dockerfile, kept, dropped, gone, inputs.interpreter.build_args)
 
 
 def _text(
-    dockerfile: Dockerfile, kept: Sequence[Instruction], dropped: Sequence[Instruction], build_args: Mapping[str, str]
+    dockerfile: Dockerfile,
+    kept: Sequence[Instruction],
+    dropped: Sequence[Instruction],
+    gone: Sequence[Instruction],
+    build_args: Mapping[str, str],
 ) -> str:
-    """Return the lines up to the last of `kept`, without `dropped`, with the values of `build_args` for its ARGs."""
+    """Return the lines of `kept`, with the values of `build_args` for its ARGs, and with comments for `dropped`."""
     lines = list(dockerfile.lines[: max(one.end for one in kept)])
     for one in dropped:
         lines[one.line - 1 : one.end] = [f"# {line}" for line in one.lines]
@@ -68,6 +76,8 @@ def _text(
         if one.name == "ARG" and {word.partition("=")[0] for word in one.args} & build_args.keys():
             words = (_argument(word, build_args, dockerfile.escape) for word in one.args)
             lines[one.line - 1 : one.end] = [f"ARG {' '.join(words)}", *[""] * (one.end - one.line)]
+    for one in reversed(gone):
+        del lines[one.line - 1 - len(one.comment) : one.end]
     at = next((number for number, line in enumerate(lines) if not DIRECTIVE.match(line)), 0)
     return "\n".join([*lines[:at], _HEAD, *lines[at:]]) + "\n"
 

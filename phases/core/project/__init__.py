@@ -70,6 +70,12 @@ class Project:
         self.habitats = Habitats(root)
         self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.image_index)
 
+    def anew(self) -> Project:
+        """Return the project as another run sees it, with nothing read yet. Its events go to this one's bus."""
+        project = Project(self.root, lambda: self.engine, shares=self.shares, ask=self._ask)
+        project.bus.subscribe(self.bus.emit)
+        return project
+
     def warn(self, text: str) -> None:
         """Show a warning that belongs to no habitat, once in a run."""
         if text not in self._warned:

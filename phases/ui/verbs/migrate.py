@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -37,6 +37,13 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "help": "set an ARG, written NAME=VALUE, as docker build --build-arg does; may be repeated",
     },
     {
+        "name": "split",
+        "long": "split",
+        "type": bool,
+        "default": False,
+        "help": "run what is before a COPY --from or an ADD after it, build both ways, and show what differs",
+    },
+    {
         "name": "remove",
         "long": "remove",
         "type": bool,
@@ -48,7 +55,15 @@ WORDS = False
 PIPES = False
 
 
-def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str] = (), remove: bool = False) -> None:
+def run(
+    project: Project,
+    name: str,
+    *,
+    dry_run: bool = False,
+    arg: Sequence[str] = (),
+    split: bool = False,
+    remove: bool = False,
+) -> None:
     # Here, so that making the tasks loads none of it.
     from phases.core.migrate import command
     from phases.ui.output import GuardedStream
@@ -56,10 +71,15 @@ def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str
 
     screen = Screen(cast("IO[str]", GuardedStream(sys.stdout)))
     if remove:
-        if dry_run or arg:
+        if dry_run or arg or split:
             raise ConfigError("--remove takes no other option", where=name, remedy="leave the others out")
         removed = command.remove(project, name)
         screen.plain(f"{name}: removed {' and '.join(removed)}" if removed else f"{name}: nothing to remove")
+        return
+    if split:
+        if dry_run:
+            raise ConfigError("--split builds, and --dry-run doesn't", where=name, remedy="leave one of them out")
+        _split(screen, project, name, dict(map(_pair, arg)))
         return
     migration = command.migrate(project, name, dict(map(_pair, arg)))
     if migration is None:
@@ -71,6 +91,29 @@ def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str
         command.write(project, migration)
     for part in _report(migration, written=not dry_run, wrap=screen.live):
         screen.line(part)
+
+
+def _split(screen: Screen, project: Project, name: str, build_args: Mapping[str, str]) -> None:
+    from phases.core.migrate.split import split
+
+    result = split(project, name, build_args)
+    if result is None:
+        screen.plain(f"{name}: nothing to migrate")
+        return
+    for part in _report(result.migration, written=True, wrap=screen.live):
+        screen.line(part)
+    if result.differences is None:
+        screen.plain("  there was nothing to split")
+    elif not result.differences:
+        screen.plain("  both ways build the same image")
+    else:
+        screen.plain("  the images differ, with the one in the order of the Dockerfile on the left:", style="yellow")
+        for line in result.differences[:_MOST_DIFFERENCES]:
+            screen.plain(f"    {line}")
+        if (more := len(result.differences) - _MOST_DIFFERENCES) > 0:
+            screen.plain(f"    and {more} more")
+        back = "mv config.yaml.before-migration config.yaml" if result.migration.old_config else "rm config.yaml"
+        screen.plain(f"  for the order of the Dockerfile: {back} in {name}/, and migrate without --split")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -134,6 +177,9 @@ def _table(rows: Sequence[ReportRow], *, wrap: bool) -> RenderableType:
         grid.add_row(line, Text(text), Text(where, style="" if where[0] == "→" else "yellow"))
     return Padding(grid, (0, 0, 0, 4))
 
+
+# Lines about what differs between two images.
+_MOST_DIFFERENCES = 40
 
 # Characters of an instruction that the table shows.
 _SHOWN = 48
