@@ -110,7 +110,9 @@ class HabitatError(Exception):
 
 
 class ConfigError(HabitatError):
-    """A config.yaml, or a file it names, is wrong."""
+    """A config.yaml, or a file it names, is wrong. `others` are further errors of the same config."""
+
+    others: tuple[ConfigError, ...] = ()
 
 
 class SourceChanged(ConfigError):

@@ -12,13 +12,14 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from phases.core.errors import ConfigError, did_you_mean
+from phases.core.problems import Consequence, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from phases.core.origin import Origin
 
-_ENTRY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 # A dollar sign that begins no variable.
 _LONE_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
@@ -85,6 +86,7 @@ class Env:
 
     Args:
         entries: The entries in order, each with its line.
+        problems: Collects the errors. Without it they are raised.
 
     Attributes:
         values: The values by name, in the order of their first definitions. Each is a template in which `${NAME}` is a
@@ -95,25 +97,54 @@ class Env:
 
     """
 
-    def __init__(self, entries: Iterable[tuple[str, Origin]]) -> None:
+    def __init__(self, entries: Iterable[tuple[str, Origin]], problems: Problems | None = None) -> None:
         self._definitions: dict[str, list[tuple[str, Origin]]] = {}
+        self._wrong: set[str] = set()
+        collected = Problems() if problems is None else problems
         for text, origin in entries:
-            match = _ENTRY.fullmatch(text)
-            if not match:
-                raise ConfigError(f"env: {text!r} is not NAME=value", where=origin, remedy="write it as NAME=value")
-            self._definitions.setdefault(match[1], []).append((match[2], origin))
+            with collected:
+                name, value = self._split(text, origin)
+                self._definitions.setdefault(name, []).append((value, origin))
         self._resolved: dict[tuple[str, int], str] = {}
+        self._failed: set[str] = set()
+        self._length = 0
         self.values: dict[str, str] = {}
-        length = 0
-        for name, definitions in self._definitions.items():
-            try:
-                self.values[name] = self._value(name, len(definitions) - 1, ())
-            except RecursionError:
-                problem = f"env: {name} needs too many other variables, each of which needs another"
-                raise ConfigError(problem, where=definitions[-1][1], remedy="write its value without them") from None
-            length += len(self.values[name])
-            if length > _MAX_LENGTH:
-                raise _too_long(definitions[-1][1])
+        for name in self._definitions:
+            self._failed.add(name)
+            with collected:
+                self._resolve_last(name)
+                self._failed.discard(name)
+        if problems is None:
+            collected.raise_all()
+
+    def _split(self, text: str, origin: Origin) -> tuple[str, str]:
+        """Return the name and the value of an entry. Raises ConfigError."""
+        name, equals, value = text.partition("=")
+        if equals and _NAME.fullmatch(name):
+            return name, value
+        self._wrong.update(_NAME.findall(name))
+        if not equals:
+            raise ConfigError(f"env: {text!r} is not NAME=value", where=origin, remedy="write it as NAME=value")
+        if not name:
+            raise ConfigError("env: there is no name before the =", where=origin, remedy="write it as NAME=value")
+        bare = name.removeprefix("export ").strip()
+        if _NAME.fullmatch(bare):
+            remedy = f"write {bare}=…, without {'export' if name.startswith('export ') else 'spaces around the name'}"
+        else:
+            remedy = "use letters, digits and _ only, not beginning with a digit"
+        raise ConfigError(f"env: {name!r} is not the name of a variable", where=origin, remedy=remedy)
+
+    def _resolve_last(self, name: str) -> None:
+        """Resolve the definition of a name that counts. Raises ConfigError."""
+        definitions = self._definitions[name]
+        try:
+            self.values[name] = self._value(name, len(definitions) - 1, ())
+        except RecursionError:
+            problem = f"env: {name} needs too many other variables, each of which needs another"
+            raise ConfigError(problem, where=definitions[-1][1], remedy="write its value without them") from None
+        self._length += len(self.values[name])
+        if self._length > _MAX_LENGTH:
+            raise _too_long(definitions[-1][1])
 
     def _value(self, name: str, index: int, trail: tuple[str, ...]) -> str:
         """Return the value of a definition, which is resolved only once: nested uses multiply.
@@ -139,6 +170,8 @@ class Env:
                 cycle = " → ".join((*path[path.index(other) :], other))
                 remedy = f"write the value of {name} without ${other}"
                 raise ConfigError(f"env: {cycle} is a cycle", where=origin, remedy=remedy)
+            if other in self._failed:
+                raise Consequence
             if other in self._definitions:
                 return self._value(other, len(self._definitions[other]) - 1, (*trail, name))
             return f"${{{other}}}"
@@ -153,8 +186,14 @@ class Env:
     def get(self, name: str, default: str = "") -> str:
         """Return the value of `name`, or `default`. Raises ConfigError if it needs a variable of the image."""
         if name not in self.values:
+            self._check_known(name)
             return default
         return expand(self.values[name], _image_only(self.origin(name)), self.origin(name))
+
+    def _check_known(self, name: str) -> None:
+        """Raise Consequence for a name without a value because its entry in `env:` is wrong."""
+        if name in self._definitions or name in self._wrong:
+            raise Consequence
 
     def expand(self, text: str, origin: Origin) -> str:
         """Return a text of another section with its variables filled in.
@@ -170,6 +209,7 @@ class Env:
 
         def value_of(name: str) -> str:
             if name not in self.values:
+                self._check_known(name)
                 near = did_you_mean(name, self.values)
                 remedy = near if near.startswith("did") else f"set it there, or write $${name} to leave it to the shell"
                 raise ConfigError(f"${{{name}}} is not set in env", where=origin, remedy=remedy)

@@ -17,6 +17,7 @@ from doit.exceptions import TaskFailed
 from phases.core.cache import image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, printable
+from phases.core.problems import with_count
 from phases.core.project import Project
 from phases.registry import NAMES, PHASES, last_snapshot, named
 from phases.ui.verbs import registry as verbs
@@ -245,4 +246,4 @@ def description(project: Project, name: str) -> str:
     try:
         return printable(project.habitat(name).description)
     except HabitatError as error:
-        return f"broken: {error}"
+        return f"broken: {with_count(error)}"

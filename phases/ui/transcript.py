@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from phases.core import events
 from phases.core.errors import HabitatError
+from phases.core.problems import errors_of
 from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.durations import duration
@@ -175,7 +176,10 @@ class BuildLines:
         self._transcript.say(build.name, styled(f"✅ {result} in {seconds}{cached}", "bold green"))
 
     def failed(self, build: BuildProgress | None, task: Any, error: HabitatError) -> None:
-        """Write the error of a task, with the output of its command. An error of several tasks is written once."""
+        """Write the error of a task, with the output of its command, or all errors of a config.
+
+        An error of several tasks is written once.
+        """
         kind, name = parse_task(task.name)
         phase = phase_named(kind)
         if build and build.running and phase:
@@ -183,10 +187,13 @@ class BuildLines:
             self._transcript.say(name, _at(phase, "❌ ", (phase.NAME, "bold red"), f" ({seconds})"))
         for line in error.output:
             self._transcript.say(name, styled(f"    {line.expandtabs()}", "red"))
-        text = str(error)
-        if text not in self._reported or error.output:
-            self._reported.add(text)
-            self._print_error(name, "" if is_verb(kind) else f"{task.name}: ", error)
+        # Where nothing ran, the phase is not to blame.
+        label = "" if is_verb(kind) or task.uptodate[0][0].error else f"{task.name}: "
+        for each in errors_of(error):
+            text = str(each)
+            if text not in self._reported or each.output:
+                self._reported.add(text)
+                self._print_error(name, label, each)
 
     def _print_error(self, name: str, label: str, error: HabitatError) -> None:
         """Print an error on one line. If that is too long for a terminal, each remedy has a line of its own."""

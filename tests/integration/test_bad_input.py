@@ -280,7 +280,7 @@ def broken_output(tmp_path_factory: pytest.TempPathFactory) -> BrokenHabitatsOut
 def test_broken_config_is_one_line_with_place_and_remedy(broken_output: BrokenHabitatsOutput, name: str) -> None:
     line = f"habitats/{name}/config.yaml{BROKEN[name].line}"
     assert re.findall(rf"^start:{name} +broken: (.*)$", broken_output.listed.out, re.MULTILINE) == [line]
-    assert re.findall(rf"^{name} +│ ❌ base:{name}: (.*)$", broken_output.run.out, re.MULTILINE) == [line]
+    assert re.findall(rf"^{name} +│ ❌ (.*)$", broken_output.run.out, re.MULTILINE) == [line]
 
 
 def test_broken_configs_together_print_one_line_each(broken_output: BrokenHabitatsOutput) -> None:
@@ -296,7 +296,7 @@ def test_broken_habitat_alone_is_one_line_and_fails(project: Project) -> None:
         result = project.doit(task)
         assert result.code != 0
         assert result.out == (
-            "❌ base:alone: habitats/alone/config.yaml:1: there is no base_image and no Dockerfile: "
+            "❌ habitats/alone/config.yaml:1: there is no base_image and no Dockerfile: "
             "add `base_image: debian:bookworm-slim`, or a Dockerfile beside it\n"
         )
 
@@ -315,7 +315,7 @@ def test_habitat_folder_with_invalid_image_name_is_error(project: Project) -> No
     )
     assert f"broken: {line}\n" in project.doit("list")
     result = project.doit("final:Discourse_")
-    assert (result.code, result.out) == (2, f"❌ base:Discourse_: {line}\n")
+    assert (result.code, result.out) == (2, f"❌ {line}\n")
 
 
 def test_config_layers_of_different_types_error_names_both_places(project: Project) -> None:
@@ -327,13 +327,13 @@ def test_config_layers_of_different_types_error_names_both_places(project: Proje
     )
     assert f"broken: {line}\n" in project.doit("list")
     result = project.doit("final:layered")
-    assert (result.code, result.out) == (2, f"❌ base:layered: {line}\n")
+    assert (result.code, result.out) == (2, f"❌ {line}\n")
 
 
 def test_shared_config_error_names_shared_file(project: Project) -> None:
     project.write("shared/config.yaml", "env:\n  - A=$B\n  - B=$A\n")
     project.habitat("one", "base_image: debian\n")
-    assert "❌ base:one: shared/config.yaml:3: env: A → B → A is a cycle" in project.doit("final:one")
+    assert "❌ shared/config.yaml:3: env: A → B → A is a cycle" in project.doit("final:one")
 
 
 def test_unknown_habitat_of_build_lists_habitats_and_suggests_none(project: Project) -> None:
@@ -349,7 +349,7 @@ def test_engine_not_running_is_one_line_error(project: Project) -> None:
         result = project.doit(task, env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
         assert result.code != 0
         assert result.out.endswith(
-            "❌ base:fine: no Docker engine answers at unix:///nowhere/docker.sock: "
+            "❌ no Docker engine answers at unix:///nowhere/docker.sock: "
             "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST\n"
         )
         assert result.out.count("no Docker engine answers") == 1, result.out

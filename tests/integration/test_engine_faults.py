@@ -317,7 +317,7 @@ def test_address_without_engine_is_one_line_error_with_address(
         listener.shutdown(socket.SHUT_RDWR) if listens else None
     other = f"unix://{path} is not a Docker engine (it answered 'hello')"
     message = other if reply == HTTP else f"no Docker engine answers at unix://{path}"
-    assert error_line(result).startswith(f"❌ base:hello: {message}: ")
+    assert error_line(result).startswith(f"❌ {message}: ")
     assert len(result.out.splitlines()) == 1
     assert list((project.root / ".stamps/hello").glob("*.stamp")) == []
 
@@ -398,7 +398,7 @@ def test_host_disk_full_is_error_and_next_run_continues(habitat: HabitatOnPrivat
     disk_full = "can't be written (No space left on device): make room on the disk"
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         filler = fill(stamps)
-        assert error_line(fresh.doit()) == f"❌ base:{fresh.name}: .stamps/{fresh.name}/1-base.json: {disk_full}"
+        assert error_line(fresh.doit()) == f"❌ .stamps/{fresh.name}/1-base.json: {disk_full}"
         filler.unlink()
 
         assert fresh.doit(f"users:{fresh.name}").code == 0
@@ -444,7 +444,7 @@ def test_host_disk_read_only_is_error(habitat: HabitatOnPrivateEngine) -> None:
         assert habitat.doit().code == 0, "what is up to date needs nothing written"
         habitat.save(setup="touch /other")
         assert error_line(habitat.doit()) == (
-            f"❌ base:{habitat.name}: .stamps/{habitat.name}/7-setup.json: can't be written (Read-only file system): "
+            f"❌ .stamps/{habitat.name}/7-setup.json: can't be written (Read-only file system): "
             "make .stamps/ writable for you"
         )
     assert habitat.doit().ran == NAMES[NAMES.index("setup") :]

@@ -101,7 +101,7 @@ def test_refused_values_are_one_line_each_with_place(refused: tuple[dict[str, st
     messages = Counter(line.split(" ", 1)[0] for line in lines)
     assert messages == dict.fromkeys(places, 1)
     for line in lines:
-        assert re.fullmatch(r"(\S+) +│ ❌ base:\1: (habitats/\1|phases/system)/config\.yaml:\d+: .+: .+", line), line
+        assert re.fullmatch(r"(\S+) +│ ❌ (habitats/\1|phases/system)/config\.yaml:\d+: .+: .+", line), line
         assert line == printable(line)
     for place in places.values():
         note(f"{place} (doit)", "refused")
@@ -484,7 +484,7 @@ def test_config_that_is_no_regular_file_is_error(project: Project, case: str) ->
     result = project.doit("final:demo", env=NOWHERE, timeout=20)
     assert result.code != 0
     (line,) = result.out.splitlines()
-    assert re.fullmatch(r"❌ base:demo: habitats/demo/config\.yaml: .+: .+", line)
+    assert re.fullmatch(r"❌ habitats/demo/config\.yaml: .+: .+", line)
     note("config.yaml (doit)", "refused")
 
 

@@ -98,7 +98,7 @@ def test_tls_certificate_not_trusted_is_error(
     host = tls_engine.env["DOCKER_HOST"]
     assert refused.code != 0
     assert len(refused.out.splitlines()) == 1
-    assert refused.out.startswith(f"❌ base:hello: no Docker engine answers at {host} (")
+    assert refused.out.startswith(f"❌ no Docker engine answers at {host} (")
     assert why in refused
     assert refused.out.endswith("): check DOCKER_HOST or `docker context ls`\n")
 

@@ -27,8 +27,8 @@ MODULES = {
 
 # What every other package may import.
 BASICS = (
-    "origin json_types url_credentials errors quoted_forms port masking files variables hooks model copied_files"
-    " git_credentials"
+    "origin json_types url_credentials errors problems quoted_forms port masking files variables hooks model"
+    " copied_files git_credentials"
 )
 
 #: Package to the packages that it may import. A package is a folder or a module of phases/core/; `phases` is the
@@ -39,10 +39,11 @@ MAY_IMPORT = {
     "quoted_forms": "",
     "url_credentials": "",
     "errors": "origin json_types url_credentials",
+    "problems": "origin errors",
     "port": "origin errors",
     "masking": "quoted_forms",
     "files": "origin json_types errors",
-    "variables": "origin json_types errors",
+    "variables": "origin json_types errors problems",
     "hooks": "origin",
     "model": "origin json_types errors port files variables hooks",
     "copied_files": "origin errors files variables hooks model",

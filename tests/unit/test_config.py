@@ -13,6 +13,7 @@ from phases.core.config import yaml_tree
 from phases.core.config.loader import habitat_names, merge
 from phases.core.config.units import duration
 from phases.core.origin import Origin
+from phases.core.problems import Problems
 
 if TYPE_CHECKING:
     from phases.core.config.yaml_tree import Plain, Tree
@@ -80,7 +81,7 @@ def test_config_plan_sample_loads_with_every_key(tmp_path: Path) -> None:
     ids=["lists", "mappings", "scalars", "keys", "over nothing", "under nothing", "nested", "empty text", "no file"],
 )
 def test_config_layers_are_coalesced(tmp_path: Path, under: str, over: str, expected: Plain) -> None:
-    assert merge(tree(tmp_path, "under", under), tree(tmp_path, "over", over), "").plain() == expected
+    assert merge(tree(tmp_path, "under", under), tree(tmp_path, "over", over), "", Problems()).plain() == expected
 
 
 def tree(root: Path, name: str, text: str) -> Tree:
@@ -124,7 +125,7 @@ def test_config_quoted_null_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_config_value_keeps_layer_and_line_after_coalescing(tmp_path: Path) -> None:
     under = tree(tmp_path, "under", "a:\n  - one\n  - two\nb:\n  x: 1\n  y: 2\nc: 1\n")
     over = tree(tmp_path, "over", "\n\na:\n  - three\nb:\n  y: 3\nd: 4\n")
-    both = merge(under, over, "")
+    both = merge(under, over, "", Problems())
     places = {
         path: both.origin_of(path)
         for path in (("a", 0), ("a", 1), ("a", 2), ("b", "x"), ("b", "y"), ("c",), ("d",), ("d", "nothing"))

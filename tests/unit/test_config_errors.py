@@ -9,6 +9,7 @@ import pytest
 from unit_helpers import load, write
 
 from phases.core.errors import ConfigError, HabitatError
+from phases.core.problems import errors_of
 
 KEYS = "base_image, build, caches, debug, description, dockerfile, entry, env, files, hooks, name, "
 KEYS += "repos, secrets, setup, tests, timeouts, uid, verify-fs, volumes"
@@ -24,6 +25,7 @@ HOST_PATH = "write a path that exists, absolute, below ~, or relative to this co
 DURATION = "write whole seconds, minutes or hours, from 1s to 8760h, like 90s, 30m or 1h 30m"
 NO_PERSIST = "name a file or folder somewhere else"
 ELSEWHERE = "name a folder somewhere else"
+SECRET_PHASES = "write dockerfile, setup, repos, tools or test, or a phase that has hooks"
 CACHE = "name a folder below it, or somewhere else"
 
 #: A name for the case, the config below `base_image: debian` on line 1, and what comes after the file's name.
@@ -377,6 +379,158 @@ def refused(root: Path, text: str | None = None, name: str = "demo") -> str:
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_config_error_is_one_line_with_place_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
     assert refused(tmp_path, f"base_image: debian\n{text}\n") == FILE + expected
+
+
+def independent_cases() -> dict[str, list[tuple[str, str]]]:
+    """The cases by their key, without those that end the reading of a file or concern several keys."""
+    cases: dict[str, list[tuple[str, str]]] = {}
+    for name, text, expected in CASES:
+        key = text.split(":")[0]
+        alone = re.fullmatch("[a-z][a-z-]*", key) and key not in ("env", "uid") and expected.count(".yaml") == 0
+        if alone and "is not YAML" not in expected and "appears twice" not in expected:
+            cases.setdefault(key, []).append((name, text))
+    return cases
+
+
+@pytest.mark.guarantee("config-errors-together")
+@pytest.mark.parametrize("number", range(max(map(len, independent_cases().values()))))
+def test_config_with_error_in_each_section_reports_all(tmp_path: Path, number: int) -> None:
+    expectations = {name: expected for name, _, expected in CASES}
+    lines, expected = ["base_image: debian"], []
+    for cases in independent_cases().values():
+        name, text = cases[number % len(cases)]
+        _, line, message = expectations[name].split(":", 2)
+        expected.append(f"{FILE}:{int(line) + len(lines) - 1}:{message}")
+        lines += text.split("\n")
+    assert len(expected) > 10
+    assert reported(tmp_path, {FILE: "\n".join(lines)}) == expected
+
+
+def reported(root: Path, texts: dict[str, str]) -> list[str]:
+    """All errors of the habitat demo, whose configs are these texts."""
+    for path, text in texts.items():
+        write(root, path, text)
+    with pytest.raises(ConfigError) as refusal:
+        load(root)
+    return [str(error) for error in errors_of(refusal.value)]
+
+
+def test_config_errors_of_all_layers_are_reported_in_order(tmp_path: Path) -> None:
+    shared = "env:\n  - MY-VAR=x\n  - A=$B\n  - B=$A\nfiles:\n  - {source: /etc/passwd, dest: /x, mod: 1}\n"
+    local = """\
+        base_image: a b
+        env: [my.var=1, 'C=$', USER=me and you]
+        files:
+          - {source: nowhere, dest: '', mode: 9, owner: a b}
+          - {source: /etc/passwd, dest: $A/x}
+        repos:
+          - {url: '-x', path: '', depth: -1}
+        tests: [nothing.sh, /etc]
+        entry:
+          command: $NOTHING
+          ports: [x, 99999, '80', '80']
+          limits: {memory: 1m, cpus: -1, pids: -1}
+        """
+    errors = reported(tmp_path, {"shared/config.yaml": shared, FILE: local})
+    assert [error.partition(": ")[0] for error in errors] == [
+        *(f"{FILE}:{line}" for line in (1, 2, 2, 2, 4, 4, 4, 4, 7, 7, 7, 8, 8, 10, 11, 11, 11, 12, 12, 12)),
+        *(f"shared/config.yaml:{line}" for line in (2, 4, 6)),
+    ]
+    text = "\n".join(errors)
+    for part in (
+        "env: 'MY-VAR' is not the name of a variable",
+        "env: A → B → A is a cycle",
+        "files[0]: unknown key 'mod'",
+        "base_image: 'a b' is not the name",
+        "env: 'my.var' is not the name of a variable",
+        "a lone $ in '$'",
+        "USER: 'me and you' is not a user name",
+        "mode '9' is not octal",
+        "files: there is neither habitats/demo/nowhere nor nowhere",
+        "owner 'a b' is not a user name",
+        "git doesn't accept '-x' as a url",
+        "repos[0].depth is -1",
+        "tests: /etc is not a file",
+        "${NOTHING} is not set in env",
+        "ports: 127.0.0.1:80 is already published",
+        "memory is less than",
+        "cpus is -1",
+        "pids is -1",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "remedy"),
+    [
+        ("MY-VAR=x", "'MY-VAR' is not the name of a variable", "use letters, digits and _ only, not beginning with a"),
+        ("my.var=1", "'my.var' is not the name of a variable", "use letters, digits and _ only, not beginning with a"),
+        ("1ST=x", "'1ST' is not the name of a variable", "use letters, digits and _ only, not beginning with a"),
+        ("GRÖSSE=x", "'GRÖSSE' is not the name of a variable", "use letters, digits and _ only, not beginning with a"),
+        ("export A=x", "'export A' is not the name of a variable", "write A=…, without export"),
+        ("A =x", "'A ' is not the name of a variable", "write A=…, without spaces around the name"),
+        ("=x", "there is no name before the =", "write it as NAME=value"),
+        ("A", "'A' is not NAME=value", "write it as NAME=value"),
+    ],
+)
+def test_config_env_entry_error_names_what_is_wrong_with_it(
+    tmp_path: Path, text: str, problem: str, remedy: str
+) -> None:
+    used = "".join(f" ${name}" for name in re.findall("[A-Z]+", text, re.ASCII))  # no error of its own
+    (error,) = reported(tmp_path, {FILE: f"base_image: debian\nenv:\n  - '{text}'\nentry:\n  command: echo{used}\n"})
+    assert error.startswith(f"{FILE}:3: env: {problem}: {remedy}")
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ({FILE: "base_imge: debian"}, [":1: unknown key 'base_imge': did you mean 'base_image'?"]),
+        (
+            {FILE: "base_image: debian\nfiles:\n  - {source: /etc/passwd, dst: /x}"},
+            [":3: files[0]: unknown key 'dst': did you mean 'dest'?"],
+        ),
+        (
+            {FILE: "base_image: [debian]\nenv: 3"},
+            [
+                ":1: base_image: must be text, is a list: write one value",
+                ":2: env is a value here but a list in phases/system/config.yaml:5: write a list, as there",
+            ],
+        ),
+        (
+            {FILE: "base_image: debian\nenv: [A=$B, B=$A, C=$A]\nentry: {command: $C}"},
+            [":2: env: A → B → A is a cycle: write the value of B without $A"],
+        ),
+        (
+            {
+                FILE: "base_image: debian\nsecrets:\n  - {name: T, env: A, phases: [x]}\n"
+                "repos:\n  - {url: https://x/y, path: /r, token: T}"
+            },
+            [f":3: secret 'T': phase 'x' can't have secrets: {SECRET_PHASES}"],
+        ),
+    ],
+)
+def test_config_error_is_reported_without_its_consequences(
+    tmp_path: Path, texts: dict[str, str], expected: list[str]
+) -> None:
+    assert reported(tmp_path, texts) == [f"{FILE}{line}" for line in expected]
+
+
+def test_config_layer_that_is_not_yaml_leaves_errors_of_others(tmp_path: Path) -> None:
+    texts = {
+        "shared/config.yaml": "env: [",
+        FILE: "base_imge: x\ndescription: !x a\nfiles: 3\nentry: {command: $HELLO}\n",
+    }
+    *local, shared = reported(tmp_path, texts)
+    assert shared.startswith("shared/config.yaml:2:1: is not YAML: ")
+    assert [error.removeprefix(FILE).split(": ")[1] for error in local] == [
+        "unknown key 'base_imge'",
+        "tag !x is not supported",
+        "files",
+    ]
+
+
+def test_config_reports_at_most_fifty_errors(tmp_path: Path) -> None:
+    assert len(reported(tmp_path, {FILE: "".join(f"x{number}: 1\n" for number in range(1000))})) == 50
 
 
 def test_config_nested_too_deep_for_yaml_parser_is_error_with_remedy(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from unit_helpers import write
 from phases.core.config import loader, validation, yaml_tree
 from phases.core.config.json_schema import json_schema, published
 from phases.core.errors import ConfigError
+from phases.core.problems import Problems
 from phases.core.scaffold import template
 from phases.core.scaffold.clone_urls import clones
 from phases.registry import NAMES
@@ -82,7 +83,8 @@ class Outcome:
             self.by_schema = self.by_model = True
             return
         self.by_schema = bool(refusals(self.text))
-        self.by_model = _fails(validation.validate, tree)
+        problems = Problems()
+        self.by_model = _fails(validation.validate, tree, problems) or bool(problems)
 
     @property
     def by_loader(self) -> bool:

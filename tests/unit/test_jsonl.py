@@ -280,6 +280,18 @@ def test_jsonl_phase_that_cannot_begin_is_error_and_dependent_is_skipped(tmp_pat
     assert (skipped["task"], skipped["phase"], skipped["reason"]) == ("users:demo", "users", "it needs base:demo")
 
 
+def test_jsonl_each_error_of_config_is_error(tmp_path: Path) -> None:
+    record = RecordedRun(tmp_path, "demo")
+    error = ConfigError("one", where="habitats/demo/config.yaml:1")
+    error.others = (ConfigError("two", where="habitats/demo/config.yaml:2"),)
+    record.fails("demo", "base", error, started=False)
+    one, two = record.lines_of("error")
+    assert [(line["text"], line["where"], line["task"]) for line in (one, two)] == [
+        (f"habitats/demo/config.yaml:{number}: {text}", f"habitats/demo/config.yaml:{number}", "base:demo")
+        for number, text in ((1, "one"), (2, "two"))
+    ]
+
+
 def test_jsonl_program_fault_is_error_with_traceback(tmp_path: Path) -> None:
     record = RecordedRun(tmp_path, "demo")
     task = record.begins("demo", "base")

@@ -299,7 +299,7 @@ def test_migrate_lists_all_problems_of_an_older_config_at_once(demo: DemoProject
     places = [(str(problem.where), problem.message.partition(":")[0]) for problem in migration.problems]
     assert places == [
         ("habitats/demo/config.yaml:4", "files"),
-        ("habitats/demo/config.yaml:5", "files[0].after"),
+        ("habitats/demo/config.yaml:5", "files[2].after"),
         ("habitats/demo/config.yaml:7", "tests"),
         ("habitats/demo/config.yaml:8", "unknown key 'oddity'"),
         ("habitats/demo/config.yaml:10", "repos[0]"),

@@ -229,7 +229,20 @@ def test_reporter_broken_config_prints_one_line(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "nonsense: 1\n")
     error = ConfigError("unknown key 'nonsense'", where="habitats/demo/config.yaml:1", remedy="known here: …")
     script.fails("demo", "base", error, started=False)
-    assert script.transcript() == ("❌ base:demo: habitats/demo/config.yaml:1: unknown key 'nonsense': known here: …\n")
+    assert script.transcript() == ("❌ habitats/demo/config.yaml:1: unknown key 'nonsense': known here: …\n")
+
+
+def test_reporter_prints_all_errors_of_broken_config(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo", "other")
+    write(tmp_path, "habitats/demo/config.yaml", "nonsense: 1\nfiles: 2\n")
+    error = ConfigError("unknown key 'nonsense'", where="habitats/demo/config.yaml:1")
+    error.others = (ConfigError("files is wrong", where="habitats/demo/config.yaml:2"),)
+    script.fails("demo", "base", error, started=False)
+    script.runs("other", "final")
+    assert script.transcript().splitlines()[:2] == [
+        "demo  │ ❌ habitats/demo/config.yaml:1: unknown key 'nonsense'",
+        "demo  │ ❌ habitats/demo/config.yaml:2: files is wrong",
+    ]
 
 
 def test_reporter_same_error_of_several_habitats_is_printed_once(tmp_path: Path) -> None:

@@ -24,16 +24,26 @@ _MAX_CPUS = 4096
 
 
 def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
-    """Return how the habitat runs. Raises ConfigError."""
+    """Return how the habitat runs. Collects errors; raises Consequence then."""
+    init, delay, ready, command, network, published, limits, kept = scope.problems.all(
+        lambda: _init(scope, entry.init_command),
+        lambda: _delay(scope, entry.startup_delay),
+        lambda: _ready(scope, entry.ready),
+        lambda: _command(scope, entry.command),
+        lambda: _network(scope, entry.network),
+        lambda: ports(scope, entry.ports, entry.network),
+        lambda: _limits(scope, entry.limits, "entry", "limits"),
+        lambda: persist.paths(scope, entry.persist),
+    )
     return EntryPoint(
-        init_command=_init(scope, entry.init_command),
-        startup_delay=_delay(scope, entry.startup_delay),
-        ready=_ready(scope, entry.ready),
-        command=_command(scope, entry.command),
-        network=_network(scope, entry.network),
-        ports=ports(scope, entry.ports, entry.network),
-        limits=_limits(scope, entry.limits, "entry", "limits"),
-        persist=tuple(persist.paths(scope, entry.persist)),
+        init_command=init,
+        startup_delay=delay,
+        ready=ready,
+        command=command,
+        network=network,
+        ports=published,
+        limits=limits,
+        persist=kept,
     )
 
 
@@ -75,7 +85,9 @@ def _ready(scope: Scope, entry: str | schema.ReadyKeys) -> Ready | None:
         return None
     if not command.strip():
         raise ConfigError("ready is blank", where=scope.at(*path), remedy="write a command, or leave the key out")
-    interval, timeout = (_seconds(scope, ready, key) for key in ("interval", "timeout"))
+    interval, timeout = scope.problems.all(
+        lambda: _seconds(scope, ready, "interval"), lambda: _seconds(scope, ready, "timeout")
+    )
     return Ready(command, interval or 1, timeout or 60, scope.at(*path))
 
 
@@ -102,20 +114,27 @@ def build(scope: Scope, config: schema.BuildKeys) -> Build:
 
 
 def _limits(scope: Scope, limits: schema.LimitsKeys, *where: str) -> Limits:
+    memory, _ = scope.problems.all(
+        lambda: _memory(scope, limits.memory, *where, "memory"), lambda: _check_counts(scope, limits, *where)
+    )
+    return Limits(memory, limits.cpus, limits.pids)
+
+
+def _memory(scope: Scope, text: str, *where: str) -> int:
     try:
-        memory = units.size(limits.memory)
+        memory = units.size(text)
     except ValueError:
         remedy = "write it like 512m or 4g"
-        raise ConfigError(f"{limits.memory!r} is not a size", where=scope.at(*where, "memory"), remedy=remedy) from None
+        raise ConfigError(f"{text!r} is not a size", where=scope.at(*where), remedy=remedy) from None
     if 0 < memory < _MIN_MEMORY:
-        raise ConfigError(
-            "memory is less than the 6m that an engine accepts",
-            where=scope.at(*where, "memory"),
-            remedy="write 6m or more",
-        )
+        problem = "memory is less than the 6m that an engine accepts"
+        raise ConfigError(problem, where=scope.at(*where), remedy="write 6m or more")
+    return memory
+
+
+def _check_counts(scope: Scope, limits: schema.LimitsKeys, *where: str) -> None:
     if not 0 <= limits.cpus <= _MAX_CPUS:
         remedy = f"write 0 to {_MAX_CPUS}, like 1.5"
-        raise ConfigError(f"cpus is {limits.cpus:g}", where=scope.at(*where, "cpus"), remedy=remedy)
+        scope.problems.add(ConfigError(f"cpus is {limits.cpus:g}", where=scope.at(*where, "cpus"), remedy=remedy))
     if limits.pids < 0:
         raise ConfigError(f"pids is {limits.pids}", where=scope.at(*where, "pids"), remedy="write 0 or more, like 4096")
-    return Limits(memory, limits.cpus, limits.pids)

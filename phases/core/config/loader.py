@@ -15,6 +15,8 @@ from phases.core.config import names, older_form, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
 from phases.core.model import ConfigLayer
+from phases.core.origin import Origin
+from phases.core.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,35 +46,39 @@ def load(root: Path, name: str, phase_names: Iterable[str], texts: Mapping[str, 
         texts: From the name of a layer to the text to use in place of its config.yaml.
 
     Raises:
-        ConfigError: With the line of the first thing that is wrong.
+        ConfigError: With the line of the first thing that is wrong; its `others` are the errors of all else.
 
     """
+    problems = Problems()
     layers = layers_of(root, name)
-    read = trees(layers, texts or {})
+    tree = merged(trees(layers, texts or {}, problems), problems)
     try:
-        return resolve(root, name, layers, merged(read), tuple(phase_names))
+        return resolve(root, name, layers, tree, tuple(phase_names), problems)
     except ConfigError as error:
-        if any(older_form.keys(tree) for tree in read):
+        if any(older_form.keys(read) for read in trees(layers, texts or {}, Problems())):
             remedy = f"the config has the form of claude-habitat, which doit migrate:{name} converts"
             raise ConfigError(error.message, where=error.where, remedy=remedy) from error
         raise
 
 
-def merged(trees: Iterable[Tree]) -> Tree:
-    """Return the configs of all layers as one. Raises ConfigError."""
-    return reduce(partial(merge, key=""), trees)
+def merged(trees: Iterable[Tree], problems: Problems) -> Tree:
+    """Return the configs of all layers as one."""
+    return reduce(partial(merge, key="", problems=problems), trees)
 
 
-def trees(layers: Iterable[ConfigLayer], texts: Mapping[str, str]) -> list[Tree]:
-    """Return the config of each layer; `texts` are those to use in place of files. Raises ConfigError."""
-    return [_tree(layer, texts.get(layer.name)) for layer in layers]
+def trees(layers: Iterable[ConfigLayer], texts: Mapping[str, str], problems: Problems) -> list[Tree]:
+    """Return the config of each layer; `texts` are those to use in place of files."""
+    unread = yaml_tree.Tree({}, Origin("", "", 1), is_wrong=True)
+    read = [problems.attempt(partial(_tree, layer, texts.get(layer.name), problems), unread) for layer in layers]
+    problems.lacks_layer = any(tree.is_wrong for tree in read)
+    return read
 
 
-def _tree(layer: ConfigLayer, text: str | None) -> Tree:
+def _tree(layer: ConfigLayer, text: str | None, problems: Problems) -> Tree:
     shown = f"{layer.shown}/config.yaml"
     if text is not None:
-        return yaml_tree.parse(text.encode(), layer=layer.name, shown=shown)
-    return yaml_tree.load(layer.folder / "config.yaml", layer=layer.name, shown=shown)
+        return yaml_tree.parse(text.encode(), layer=layer.name, shown=shown, problems=problems)
+    return yaml_tree.load(layer.folder / "config.yaml", layer=layer.name, shown=shown, problems=problems)
 
 
 def layers_of(root: Path, name: str) -> tuple[ConfigLayer, ...]:
@@ -95,18 +101,17 @@ def layers_of(root: Path, name: str) -> tuple[ConfigLayer, ...]:
     return layers
 
 
-def merge(under: Tree, over: Tree, key: str) -> Tree:
+def merge(under: Tree, over: Tree, key: str, problems: Problems) -> Tree:
     """Merge the tree of a later layer into that of an earlier one.
 
     Args:
         under: The tree of the earlier layer.
         over: The tree of the later layer.
         key: Their key in the config, for errors.
-
-    Raises:
-        ConfigError: The trees have different types.
-
+        problems: Collects the error for trees of different types.
     """
+    if under.is_wrong or over.is_wrong:
+        over = yaml_tree.Tree(over.value, over.origin, is_wrong=True)
     if over.value is None:
         return under
     if under.value is None:
@@ -114,11 +119,14 @@ def merge(under: Tree, over: Tree, key: str) -> Tree:
     if isinstance(under.value, dict) and isinstance(over.value, dict):
         both = dict(under.value)
         for name, tree in over.value.items():
-            both[name] = merge(both[name], tree, f"{key}.{name}" if key else name) if name in both else tree
-        return yaml_tree.Tree(both, over.origin)
+            place = f"{key}.{name}" if key else name
+            both[name] = merge(both[name], tree, place, problems) if name in both else tree
+        return yaml_tree.Tree(both, over.origin, over.is_wrong)
     if isinstance(under.value, list) and isinstance(over.value, list):
-        return yaml_tree.Tree([*under.value, *over.value], over.origin)
+        return yaml_tree.Tree([*under.value, *over.value], over.origin, over.is_wrong)
     if under.kind != over.kind:
-        problem = f"{key} is {over.kind} here but {under.kind} in {under.origin}"
-        raise ConfigError(problem, where=over.origin, remedy=f"write {under.kind}, as there")
+        if not over.is_wrong:
+            problem = f"{key} is {over.kind} here but {under.kind} in {under.origin}"
+            problems.add(ConfigError(problem, where=over.origin, remedy=f"write {under.kind}, as there"))
+        return yaml_tree.Tree(under.value, under.origin, is_wrong=True)
     return over

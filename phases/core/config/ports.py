@@ -24,17 +24,22 @@ _MAX_PORT = 65_535
 
 
 def ports(scope: Scope, texts: Iterable[str], network: str) -> tuple[Port, ...]:
-    """Return the ports in order. Raises ConfigError, also if `network`, the habitat's, is none."""
-    published: list[Port] = []
-    for i, text in enumerate(texts):
-        where = scope.at("entry", "ports", i)
-        port = _port(scope.expand(text, "entry", "ports", i), where)
-        _check_free(port, published, where)
-        published.append(port)
+    """Return the ports in order. Collects errors; raises ConfigError if `network`, the habitat's, is none."""
+    earlier: list[Port] = []
+    key = ("entry", "ports")
+    published = scope.each(key, texts, lambda i, text: _published(scope, text, earlier, *key, i))
     if published and network == "none":
         remedy = "remove the ports, or write `network: bridge`"
         raise ConfigError("a port can't be published without a network", where=published[0].origin, remedy=remedy)
-    return tuple(published)
+    return published
+
+
+def _published(scope: Scope, text: str, earlier: list[Port], *key: str | int) -> Port:
+    where = scope.at(*key)
+    port = _port(scope.expand(text, *key), where)
+    _check_free(port, earlier, where)
+    earlier.append(port)
+    return port
 
 
 def _port(text: str, where: Origin) -> Port:

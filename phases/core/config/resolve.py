@@ -13,10 +13,10 @@ from phases.core.config import secrets as config_secrets
 from phases.core.config.entry_and_build import build, entry_point
 from phases.core.config.mounts import caches, persist, volume_conflicts, volumes
 from phases.core.config.names import USER
-from phases.core.config.scope import Scope
+from phases.core.config.scope import Scope, holds_wrong
 from phases.core.config.validation import validate
 from phases.core.errors import ConfigError, did_you_mean
-from phases.core.model import Habitat, UserIds
+from phases.core.model import Build, EntryPoint, Habitat, UserIds
 from phases.core.origin import Origin
 
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from phases.core.config import schema
     from phases.core.config.yaml_tree import Tree
     from phases.core.model import ConfigLayer
+    from phases.core.problems import Problems
 
 # The largest uid that engines accept.
 _MAX_UID = 2**31 - 1
 
 
-def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, phases: Sequence[str]) -> Habitat:
+def resolve(
+    root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, phases: Sequence[str], problems: Problems
+) -> Habitat:
     """Resolve a merged config.
 
     Args:
@@ -40,33 +43,58 @@ def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, ph
         layers: The layers that were merged, the habitat's own last.
         tree: The merged config.
         phases: The names of all phases.
+        problems: The errors that were collected before.
 
     Raises:
-        ConfigError: With the line of the first value that is wrong.
+        ConfigError: With the line of the first value that is wrong; its `others` are the errors of all else.
 
     """
-    config = validate(tree)
-    scope = Scope(root, layers, tree, config.env)
-    _check_name(scope, name, config)
-    dockerfile_name = _dockerfile(scope, config)
-    _check_base(scope, config, dockerfile_name)
+    config = validate(tree, problems)
+    env = tree.at(("env",))
+    if problems.lacks_layer or (problems and env and holds_wrong(env)):
+        problems.raise_all()  # what is left needs the variables
+    scope = Scope(root, layers, tree, config.env, problems)
+    with problems:
+        _check_name(scope, name, config)
+    dockerfile_name = problems.attempt(lambda: _dockerfile(scope, config), None)
+    # An unknown key may be a misspelt base_image.
+    if dockerfile_name is not None and not (tree.is_wrong or scope.is_wrong("base_image")):
+        with problems:
+            _check_base(scope, config, dockerfile_name)
     _check_variables(scope)
-    scope.layers = [replace(layer, dest=scope.env.get(f"{layer.name.upper()}_PATH")) for layer in layers]
-    habitat = _habitat(scope, name, config, dockerfile_name, phases)
-    persist.check(habitat)
-    caches.check(habitat)
-    habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, volumes.entries(scope, config.volumes)))
+    scope.layers = [_with_dest(scope, layer) for layer in layers]
+    habitat = problems.attempt(lambda: _habitat(scope, name, config, dockerfile_name or "", phases), None)
+    if habitat:
+        for check in (persist.check, caches.check):
+            with problems:
+                check(habitat)
+    problems.raise_all()
+    assert habitat
+    with problems:
+        rows = volumes.entries(scope, config.volumes)
+        habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, rows))
+    problems.raise_all()
     volume_conflicts.check(habitat)
     return habitat
 
 
+def _with_dest(scope: Scope, layer: ConfigLayer) -> ConfigLayer:
+    dest = scope.problems.attempt(lambda: scope.env.get(f"{layer.name.upper()}_PATH"), "")
+    return replace(layer, dest=dest)
+
+
 def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: str, phases: Sequence[str]) -> Habitat:
+    """Return the habitat. Parts with errors, which are collected, have any value."""
+    attempt = scope.problems.attempt
     has_dockerfile = bool(dockerfile_name) and (scope.layers[-1].folder / dockerfile_name).is_file()
     points = sections.Points(scope, phases, has_dockerfile=has_dockerfile)
-    hook_commands = tuple(sections.hooks(scope, config.hooks, points))
+    hook_commands = sections.hooks(scope, config.hooks, points)
     all_secrets = config_secrets.of_all_layers(scope, config.secrets, [hook.point.phase for hook in hook_commands])
     secrets = config_secrets.latest(all_secrets)
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
+    user_ids = attempt(lambda: _user_ids(scope, config.uid), None)
+    entry = attempt(lambda: entry_point(scope, config.entry), EntryPoint())
+    confined = attempt(lambda: build(scope, config.build), Build())
     return Habitat(
         name=name,
         folder=scope.layers[-1].folder,
@@ -75,19 +103,19 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
-        user_ids=_user_ids(scope, config.uid),
+        user_ids=user_ids,
         files=sections.files(scope, config.files, secret_files, points),
-        volumes=tuple(volumes.volumes(scope, volumes.entries(scope, config.volumes))),
+        volumes=volumes.volumes(scope, config.volumes),
         secrets=secrets,
         secret_files=secret_files,
-        caches=tuple(caches.caches(scope, config.caches)),
-        setup=tuple(sections.setup(scope, config.setup)),
+        caches=caches.caches(scope, config.caches),
+        setup=sections.setup(scope, config.setup),
         hooks=hook_commands,
         repos=sections.repos(scope, config.repos, secrets),
-        required=tuple(sections.required(scope, config.verify_fs.required_files)),
+        required=sections.required(scope, config.verify_fs.required_files),
         tests=sections.tests(scope, config.tests),
-        entry=entry_point(scope, config.entry),
-        build=build(scope, config.build),
+        entry=entry,
+        build=confined,
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=dockerfile_name,
@@ -141,16 +169,21 @@ def _check_base(scope: Scope, config: schema.Config, dockerfile_name: str) -> No
 
 
 def _check_variables(scope: Scope) -> None:
-    """Check USER, WORKDIR and the habitat's own paths, since phases use them. Raises ConfigError."""
+    """Check USER, WORKDIR and the habitat's own paths, since phases use them. Collects errors."""
     for variable in ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH"):
-        value = scope.env.get(variable)
-        if not value:
-            continue
-        origin = scope.env.origin(variable)
-        if variable != "USER":
-            _check_own_path(scope, variable, value, origin)
-        elif not USER.fullmatch(value) or value.isdigit():
-            raise ConfigError(f"USER: {value!r} is not a user name", where=origin, remedy="write a name such as dev")
+        with scope.problems:
+            _check_variable(scope, variable)
+
+
+def _check_variable(scope: Scope, variable: str) -> None:
+    value = scope.env.get(variable)
+    if not value:
+        return
+    origin = scope.env.origin(variable)
+    if variable != "USER":
+        _check_own_path(scope, variable, value, origin)
+    elif not USER.fullmatch(value) or value.isdigit():
+        raise ConfigError(f"USER: {value!r} is not a user name", where=origin, remedy="write a name such as dev")
 
 
 def _check_own_path(scope: Scope, variable: str, value: str, origin: Origin) -> None:
@@ -167,16 +200,22 @@ def _check_own_path(scope: Scope, variable: str, value: str, origin: Origin) -> 
 def _timeouts(scope: Scope, texts: Mapping[str, str], phases: Sequence[str]) -> dict[str, float]:
     result = {}
     for phase, text in texts.items():
-        where = scope.at("timeouts", phase)
-        if phase not in phases:
-            remedy = did_you_mean(phase, phases, in_order=True)
-            raise ConfigError(f"timeouts: there is no phase '{phase}'", where=where, remedy=remedy)
-        try:
-            result[phase] = units.duration(text)
-        except ValueError:
-            remedy = f"{units.DURATION_RULE}, like 90s, 30m or 1h 30m"
-            raise ConfigError(f"timeouts: {text!r} is not allowed", where=where, remedy=remedy) from None
+        if not scope.is_wrong("timeouts", phase):
+            with scope.problems:
+                result[phase] = _timeout(scope, phase, text, phases)
     return result
+
+
+def _timeout(scope: Scope, phase: str, text: str, phases: Sequence[str]) -> float:
+    where = scope.at("timeouts", phase)
+    if phase not in phases:
+        remedy = did_you_mean(phase, phases, in_order=True)
+        raise ConfigError(f"timeouts: there is no phase '{phase}'", where=where, remedy=remedy)
+    try:
+        return units.duration(text)
+    except ValueError:
+        remedy = f"{units.DURATION_RULE}, like 90s, 30m or 1h 30m"
+        raise ConfigError(f"timeouts: {text!r} is not allowed", where=where, remedy=remedy) from None
 
 
 def _user_ids(scope: Scope, text: str) -> UserIds | None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import posixpath
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from phases.core.config.names import USER
 from phases.core.errors import ConfigError
+from phases.core.problems import Consequence
 from phases.core.variables import Env
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from phases.core.config.yaml_tree import Tree
     from phases.core.model import ConfigLayer
     from phases.core.origin import Origin
+    from phases.core.problems import Problems
+
+_Entry = TypeVar("_Entry")
+_Value = TypeVar("_Value")
 
 _OWNER = re.compile(rf"{USER.pattern}(:{USER.pattern})?")
 
@@ -51,13 +56,37 @@ class Scope:
         layers: The layers that were merged.
         tree: The merged config.
         env: The `env:` section.
+        problems: Collects errors of values that do not depend on each other.
     """
 
-    def __init__(self, root: Path, layers: Sequence[ConfigLayer], tree: Tree, env: Sequence[str]) -> None:
+    def __init__(
+        self, root: Path, layers: Sequence[ConfigLayer], tree: Tree, env: Sequence[str], problems: Problems
+    ) -> None:
         self.root = root
         self.layers = layers
+        self.problems = problems
         self._tree = tree
-        self.env = Env((self.argument(text, "env", i), self.at("env", i)) for i, text in enumerate(env))
+        entries = self.each(("env",), env, lambda i, text: (self.argument(text, "env", i), self.at("env", i)))
+        self.env = Env(entries, problems)
+
+    def each(
+        self, key: tuple[str | int, ...], entries: Iterable[_Entry], resolve: Callable[[int, _Entry], _Value]
+    ) -> tuple[_Value, ...]:
+        """Return the resolved entries of the list at `key`, without those whose error is collected."""
+        results: list[_Value] = []
+        for i, entry in enumerate(entries):
+            with self.problems:
+                if self.is_wrong(*key, i):
+                    raise Consequence
+                results.append(resolve(i, entry))
+                continue
+            self.problems.sections.add(str(key[0]))
+        return tuple(results)
+
+    def is_wrong(self, *key: str | int) -> bool:
+        """Return whether the value at `key` holds one with an error that was collected before."""
+        tree = self._tree.at(key) if self.problems else None
+        return bool(tree and holds_wrong(tree))
 
     @property
     def user(self) -> str:
@@ -158,3 +187,9 @@ class Scope:
             problem = f"owner {owner!r} is not a user name"
             raise ConfigError(problem, where=self.at(*key), remedy="write NAME or NAME:GROUP")
         return "" if owner == "user" else owner
+
+
+def holds_wrong(tree: Tree) -> bool:
+    """Return whether a value, or one in it, takes the place of one with an error."""
+    below = tree.value.values() if isinstance(tree.value, dict) else tree.value
+    return tree.is_wrong or (not isinstance(below, str | None) and any(map(holds_wrong, below)))

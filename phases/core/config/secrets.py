@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from phases.core.config.names import SECRET_NAME, SECRET_PHASES, VARIABLE
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.model import Secret
+from phases.core.problems import Consequence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def of_all_layers(scope: Scope, entries: Iterable[schema.SecretKeys], hook_phases: Iterable[str]) -> tuple[Secret, ...]:
-    """Return every entry, also one that a later layer replaces. `hook_phases` have hooks. Raises ConfigError."""
+    """Return every entry, also one that a later layer replaces. `hook_phases` have hooks. Collects errors."""
     phases = dict.fromkeys((*SECRET_PHASES, *hook_phases))
-    return tuple(_secret(scope, i, entry, phases) for i, entry in enumerate(entries))
+    return scope.each(("secrets",), entries, lambda i, entry: _secret(scope, i, entry, phases))
 
 
 def latest(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
@@ -56,6 +57,8 @@ def _check(scope: Scope, i: int, entry: schema.SecretKeys, phases: Collection[st
         raise error(" is used by nothing", "add phases, or start: true")
     for phase in entry.phases:
         if phase not in phases:
+            if "hooks" in scope.problems.sections:
+                raise Consequence
             remedy = f"write {', '.join(SECRET_PHASES[:-1])} or {SECRET_PHASES[-1]}, or a phase that has hooks"
             raise error(f": phase {phase!r} can't have secrets", remedy, "phases")
     for key in ("env", "variable"):
@@ -84,6 +87,8 @@ def token(scope: Scope, i: int, entry: schema.RepoKeys, url: str, secrets: Itera
     where = scope.at("repos", i, "token")
     usable = [secret.name for secret in secrets if "repos" in secret.phases]
     if entry.token not in usable:
+        if "secrets" in scope.problems.sections:
+            raise Consequence
         remedy = did_you_mean(entry.token, usable) if usable else "add one to secrets:, with phases: [repos]"
         raise ConfigError(f"there is no secret '{entry.token}' for repos", where=where, remedy=remedy)
     if not url.startswith("https://"):

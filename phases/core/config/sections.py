@@ -1,11 +1,12 @@
 """The sections `files`, `setup`, `hooks`, `repos`, `verify-fs` and `tests`, resolved for their phases.
 
-Every function raises ConfigError.
+Every function collects the errors of entries in the problems of the scope.
 """
 
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from phases.core.json_types import dotted
 from phases.core.model import FileCopy, RepoClone, TestScript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from phases.core.config.scope import Scope
     from phases.core.hooks import When
@@ -78,21 +79,17 @@ def files(
     scope: Scope, entries: Iterable[schema.FileKeys], secret_files: Iterable[Path], points: Points
 ) -> tuple[FileCopy, ...]:
     """Return the entries of `files:`. A file of `secret_files` is refused, since it would be in the image."""
-    return tuple(_file(scope, i, entry, secret_files, points) for i, entry in enumerate(entries))
+    return scope.each(("files",), entries, lambda i, entry: _file(scope, i, entry, secret_files, points))
 
 
 def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[Path], points: Points) -> FileCopy:
-    if entry.mode and not schema.MODE.fullmatch(entry.mode):
-        where = scope.at("files", i, "mode")
-        raise ConfigError(f"mode {entry.mode!r} is not octal", where=where, remedy="write it like 0644")
-    source, shown, _ = scope.host_path(entry.source, "files", i, "source")
-    if any(file.resolve() == source.resolve() for file in secret_files):
-        raise ConfigError(
-            f"files: {shown} is the file of a secret, and would be in the image",
-            where=scope.at("files", i, "source"),
-            remedy="remove it from files:; commands find the secret in /run/secrets",
-        )
-    dest = scope.habitat_path(entry.dest, "files", i, "dest")
+    _, (source, shown), dest, owner, point = scope.problems.all(
+        lambda: _check_mode(scope, i, entry.mode),
+        lambda: _file_source(scope, i, entry.source, secret_files),
+        lambda: scope.habitat_path(entry.dest, "files", i, "dest"),
+        lambda: scope.owner(entry.owner, "files", i, "owner"),
+        lambda: points.named_by(entry, "files", i),
+    )
     if dest == "/" and not source.is_dir():
         where = scope.at("files", i, "dest")
         raise ConfigError("a file can't be copied to /", where=where, remedy="write its whole path")
@@ -100,77 +97,118 @@ def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[P
         source=source,
         shown=shown,
         dest=dest,
-        owner=scope.owner(entry.owner, "files", i, "owner"),
+        owner=owner,
         mode=entry.mode,
         origin=scope.at("files", i),
-        point=points.named_by(entry, "files", i),
+        point=point,
     )
 
 
-def setup(scope: Scope, scripts: schema.Setup) -> Iterator[Command]:
-    """Yield the setup commands in order.
+def _check_mode(scope: Scope, i: int, mode: str) -> None:
+    if mode and not schema.MODE.fullmatch(mode):
+        where = scope.at("files", i, "mode")
+        raise ConfigError(f"mode {mode!r} is not octal", where=where, remedy="write it like 0644")
+
+
+def _file_source(scope: Scope, i: int, text: str, secret_files: Iterable[Path]) -> tuple[Path, str]:
+    source, shown, _ = scope.host_path(text, "files", i, "source")
+    if any(file.resolve() == source.resolve() for file in secret_files):
+        raise ConfigError(
+            f"files: {shown} is the file of a secret, and would be in the image",
+            where=scope.at("files", i, "source"),
+            remedy="remove it from files:; commands find the secret in /run/secrets",
+        )
+    return source, shown
+
+
+def setup(scope: Scope, scripts: schema.Setup) -> tuple[Command, ...]:
+    """Return the setup commands in order.
 
     In the map form root's come first, then USER's, then those of others by name: the order of keys has no meaning.
     """
+    blocks: list[tuple[str, list[str], tuple[str | int, ...]]]
     if isinstance(scripts, dict):
-        for user in sorted(scripts, key=lambda name: (name != "root", name != "user", name)):
-            yield from commands(scope, user, scripts[user], "setup", user)
+        users = sorted(scripts, key=lambda name: (name != "root", name != "user", name))
+        blocks = [(user, scripts[user], ("setup", user)) for user in users]
     else:
-        for i, block in enumerate(scripts):
-            yield from commands(scope, block.run_as, block.commands, "setup", i, "commands")
+        blocks = [(block.run_as, block.commands, ("setup", i, "commands")) for i, block in enumerate(scripts)]
+    result: list[Command] = []
+    for user, texts, key in blocks:
+        if not scope.is_wrong(*key):
+            with scope.problems:
+                result += commands(scope, user, texts, *key)
+    return tuple(result)
 
 
-def commands(scope: Scope, user: str, scripts: list[str], *key: str | int) -> Iterator[Command]:
-    """Yield the scripts of a list whose key is `key`, for one user."""
+def commands(scope: Scope, user: str, scripts: list[str], *key: str | int) -> tuple[Command, ...]:
+    """Return the scripts of a list whose key is `key`, for one user."""
     name = scope.user if user == "user" else user
     if not USER.fullmatch(name):
         raise ConfigError(f"{name!r} is not a user name", where=scope.at(*key), remedy="use root, user or a name")
-    for i, script in enumerate(scripts):
-        yield Command(name, scope.argument(script, *key, i), scope.at(*key, i))
+    return scope.each(key, scripts, lambda i, text: Command(name, scope.argument(text, *key, i), scope.at(*key, i)))
 
 
-def hooks(scope: Scope, entries: Iterable[schema.HookKeys], points: Points) -> Iterator[HookCommand]:
-    """Yield the commands of `hooks:`, in the order of the config."""
-    for i, entry in enumerate(entries):
-        point = points.named_by(entry, "hooks", i) or _AFTER_SETUP
-        description = " ".join(entry.description.split())
-        key = ("hooks", i, "commands")
-        for j, command in enumerate(commands(scope, entry.run_as, entry.commands, *key)):
-            yield HookCommand(point, command, dotted(*key, j), description)
+def hooks(scope: Scope, entries: Iterable[schema.HookKeys], points: Points) -> tuple[HookCommand, ...]:
+    """Return the commands of `hooks:`, in the order of the config."""
+    return tuple(chain.from_iterable(scope.each(("hooks",), entries, lambda i, entry: _hook(scope, i, entry, points))))
+
+
+def _hook(scope: Scope, i: int, entry: schema.HookKeys, points: Points) -> list[HookCommand]:
+    key = ("hooks", i, "commands")
+    point, own = scope.problems.all(
+        lambda: points.named_by(entry, "hooks", i) or _AFTER_SETUP,
+        lambda: commands(scope, entry.run_as, entry.commands, *key),
+    )
+    description = " ".join(entry.description.split())
+    return [HookCommand(point, command, dotted(*key, j), description) for j, command in enumerate(own)]
 
 
 def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
     """Return the entries of `repos:`, whose tokens are among `secrets`."""
-    return tuple(_repo(scope, i, entry, secrets) for i, entry in enumerate(entries))
+    return scope.each(("repos",), entries, lambda i, entry: _repo(scope, i, entry, secrets))
 
 
 def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret]) -> RepoClone:
-    origin = scope.at("repos", i)
-    if not 0 <= entry.depth < 2**31:
-        remedy = f"write 1 to {2**31 - 1}, or leave it out to get all commits"
-        raise ConfigError(f"repos[{i}].depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy=remedy)
+    words, path, owner, _, known_hosts = scope.problems.all(
+        lambda: _git_words(scope, i, entry),
+        lambda: scope.habitat_path(entry.path, "repos", i, "path"),
+        lambda: scope.owner(entry.owner, "repos", i, "owner"),
+        lambda: _check_depth(scope, i, entry.depth),
+        lambda: config_secrets.known_hosts(scope, i, entry),
+    )
+    user = owner.partition(":")[0] or scope.user
+    return RepoClone(
+        **words,
+        path=path,
+        depth=entry.depth,
+        owner=owner,
+        setup=commands(scope, user, entry.setup, "repos", i, "setup"),
+        origin=scope.at("repos", i),
+        token=config_secrets.token(scope, i, entry, words["url"], secrets),
+        known_hosts=known_hosts,
+        submodules=None if entry.submodules is UNSET else entry.submodules,
+        lfs=None if entry.lfs is UNSET else entry.lfs,
+    )
+
+
+def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> dict[str, str]:
+    """Return url, branch and ref. Raises ConfigError."""
     if entry.branch and entry.ref:
-        raise ConfigError(f"repos[{i}] has both branch and ref", where=origin, remedy="keep one of them")
+        where = scope.at("repos", i)
+        raise ConfigError(f"repos[{i}] has both branch and ref", where=where, remedy="keep one of them")
     # Before variables are filled in: an error about a variable would quote a password with a `$`.
     _check(git_refs.check_credentials, entry.url, scope, i, "url")
     words = {key: scope.expand(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
     for key, word in words.items():
         check = git_refs.check_url if key == "url" else git_refs.check_ref
         _check(check, word, scope, i, key)
-    owner = scope.owner(entry.owner, "repos", i, "owner")
-    user = owner.partition(":")[0] or scope.user
-    return RepoClone(
-        **words,
-        path=scope.habitat_path(entry.path, "repos", i, "path"),
-        depth=entry.depth,
-        owner=owner,
-        setup=tuple(commands(scope, user, entry.setup, "repos", i, "setup")),
-        origin=origin,
-        token=config_secrets.token(scope, i, entry, words["url"], secrets),
-        known_hosts=config_secrets.known_hosts(scope, i, entry),
-        submodules=None if entry.submodules is UNSET else entry.submodules,
-        lfs=None if entry.lfs is UNSET else entry.lfs,
-    )
+    return words
+
+
+def _check_depth(scope: Scope, i: int, depth: int) -> None:
+    if not 0 <= depth < 2**31:
+        remedy = f"write 1 to {2**31 - 1}, or leave it out to get all commits"
+        raise ConfigError(f"repos[{i}].depth is {depth}", where=scope.at("repos", i, "depth"), remedy=remedy)
 
 
 def _check(check: Callable[[str], None], word: str, scope: Scope, i: int, key: str) -> None:
@@ -181,16 +219,15 @@ def _check(check: Callable[[str], None], word: str, scope: Scope, i: int, key: s
         raise ConfigError(problem.format(key), where=scope.at("repos", i, key), remedy=remedy) from None
 
 
-def required(scope: Scope, texts: Iterable[str]) -> Iterator[tuple[str, Origin]]:
-    """Yield the paths of `verify-fs:`, each with its line."""
-    for i, text in enumerate(texts):
-        key = ("verify-fs", "required_files", i)
-        yield scope.habitat_path(text, *key), scope.at(*key)
+def required(scope: Scope, texts: Iterable[str]) -> tuple[tuple[str, Origin], ...]:
+    """Return the paths of `verify-fs:`, each with its line."""
+    key = ("verify-fs", "required_files")
+    return scope.each(key, texts, lambda i, text: (scope.habitat_path(text, *key, i), scope.at(*key, i)))
 
 
 def tests(scope: Scope, texts: Iterable[str]) -> tuple[TestScript, ...]:
     """Return the entries of `tests:`."""
-    return tuple(_test(scope, i, text) for i, text in enumerate(texts))
+    return scope.each(("tests",), texts, lambda i, text: _test(scope, i, text))
 
 
 def _test(scope: Scope, i: int, text: str) -> TestScript:

@@ -1,4 +1,4 @@
-"""Check a merged config against the schema, and report the first problem in plain words, with its file and line."""
+"""Check a merged config against the schema, and report each problem in plain words, with its file and line."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from phases.core.config import schema
+from phases.core.config.yaml_tree import Tree
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.json_types import dotted
+from phases.core.problems import Consequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.config.yaml_tree import Tree
     from phases.core.json_types import Key
+    from phases.core.problems import Problems
 
 # The words for msgspec's types, and for what to write instead.
 _TYPES = {
@@ -38,34 +40,75 @@ _REMEDIES = {
 _SEGMENT = re.compile(r"\[(\d+)\]|\[\.\.\.\]|\.?([^.\[\]]+)")
 
 
-def validate(tree: Tree) -> schema.Config:
+def validate(tree: Tree, problems: Problems) -> schema.Config:
     """Return a merged config as typed values.
 
-    Raises:
-        ConfigError: With the line of the first value that is wrong.
+    msgspec reports only the first error. So each value with an error gets another one in its place, which the schema
+    allows, and the rest is checked.
 
+    Args:
+        tree: The config. Values with an error are replaced in it, and marked.
+        problems: Collects the errors.
+
+    Raises:
+        ConfigError: There are errors that leave nothing to check. They are in `problems`, too.
     """
-    try:
-        config = msgspec.convert(tree.plain(), schema.Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise _translated(str(error), tree) from error
+    config = None
+    goes_on = True
+    while config is None and goes_on and not problems.are_too_many:
+        try:
+            config = msgspec.convert(tree.plain(), schema.Config, strict=False)
+        except msgspec.ValidationError as error:
+            goes_on = _collect(str(error), tree, problems)
     # msgspec doesn't get the keys without a value. Below `setup` and `timeouts` any key is allowed.
     for *path, key in tree.empty_keys():
         if path[:1] not in (["setup"], ["timeouts"]) and key not in _known_keys(tuple(path)):
-            raise _unknown_key(str(key), tuple(path), tree)
+            problems.add(_unknown_key(str(key), tuple(path), tree))
+    if config is None:
+        problems.raise_all()
+        raise Consequence
     return config
 
 
-def _translated(text: str, tree: Tree) -> ConfigError:
-    """Return the error for a message of msgspec."""
+def _collect(text: str, tree: Tree, problems: Problems) -> bool:
+    """Collect the error of a message of msgspec, and remove its cause from the tree. Returns whether that was done."""
     problem, _, at = text.partition(" - at `$")
     types = re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem)
     segments = [int(index) if index else key or None for index, key in _SEGMENT.findall(at.rstrip("`"))]
     path = _resolved(tree, segments, types[2] if types else "")
+    value = tree.at(path) or tree
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
-        return _unknown_key(match[1], path, tree)
-    if match := re.fullmatch(r"Object missing required field `(.*)`", problem):
-        return _missing_key(match[1], path, tree)
+        problems.add(_unknown_key(match[1], path, tree))
+        _mapping(value).pop(match[1])
+        value.is_wrong = True  # the key may be another one that is misspelt
+    elif match := re.fullmatch(r"Object missing required field `(.*)`", problem):
+        if not value.is_wrong:
+            problems.add(_missing_key(match[1], path, tree))
+        _mapping(value)[match[1]] = Tree("", value.origin, is_wrong=True)
+    else:
+        if not value.is_wrong:
+            problems.add(_translated(problem, types, path, tree))
+        filler = _filler(types[1].partition(" ")[0] if types else "")
+        if not path or value.value == filler:
+            return False
+        value.value = filler
+        value.is_wrong = True
+    return True
+
+
+def _mapping(tree: Tree) -> dict[str, Tree]:
+    assert isinstance(tree.value, dict)
+    return tree.value
+
+
+def _filler(kind: str) -> str | list[Tree] | dict[str, Tree]:
+    """Return a value of a type of msgspec, as a config has it."""
+    fillers: dict[str, str | list[Tree] | dict[str, Tree]] = {"array": [], "object": {}, "bool": "false", "str": ""}
+    return fillers.get(kind, "0")
+
+
+def _translated(problem: str, types: re.Match[str] | None, path: Key, tree: Tree) -> ConfigError:
+    """Return the error for a message of msgspec."""
     if types:
         expected = " or ".join(_TYPES.get(word, word) for word in types[1].split(" | "))
         problem = f"must be {expected}, is {_TYPES.get(types[2], types[2])}"

@@ -15,9 +15,10 @@ from msgspec import Struct
 from phases.core.errors import ConfigError
 from phases.core.files import safe_open
 from phases.core.origin import Origin
+from phases.core.problems import Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 Plain: TypeAlias = "str | dict[str, Plain] | list[Plain] | None"
@@ -43,10 +44,12 @@ class Tree(Struct):
     Attributes:
         value: A text, None, or a mapping or list of further trees.
         origin: Its file and line.
+        is_wrong: Whether it takes the place of a value with an error, which was collected.
     """
 
     value: str | dict[str, Tree] | list[Tree] | None
     origin: Origin
+    is_wrong: bool = False
 
     @property
     def kind(self) -> str:
@@ -95,29 +98,30 @@ class Tree(Struct):
         return tree.origin if tree else self.origin_of(path[:-1])
 
 
-def load(path: Path, *, layer: str, shown: str) -> Tree:
+def load(path: Path, *, layer: str, shown: str, problems: Problems | None = None) -> Tree:
     """Read a YAML file that holds a mapping.
 
     Args:
         path: The file.
         layer: The layer's name.
         shown: The file's name in errors.
+        problems: Collects the errors of single values. Without it they are raised.
 
     Returns:
         The mapping, an empty one for a missing or empty file.
 
     Raises:
-        ConfigError: With line and column.
+        ConfigError: The file can't be read, or is not YAML. With line and column.
 
     """
     try:
         raw = safe_open.read(path, _MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
-    return parse(raw or b"", layer=layer, shown=shown)
+    return parse(raw or b"", layer=layer, shown=shown, problems=problems)
 
 
-def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
+def parse(raw: bytes, *, layer: str, shown: str, problems: Problems | None = None) -> Tree:
     """Return the mapping in the bytes of a YAML file, as `load` does."""
     top = Origin(layer, shown, 1)
     if len(raw) > _MAX_BYTES:
@@ -138,28 +142,33 @@ def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
         raise ConfigError(problem, where=where, remedy="remove it") from error
     if root is None:
         return Tree({}, top)
-    tree = _Converter(layer, shown, text.splitlines()).tree(root)
+    collected = Problems() if problems is None else problems
+    tree = _Converter(layer, shown, text.splitlines(), collected).tree(root)
+    if problems is None:
+        collected.raise_all()
     if isinstance(tree.value, dict):
         return tree
-    if tree.value is None:
-        return Tree({}, top)
-    raise ConfigError(
-        f"must be a mapping of keys to values, is {tree.kind}", where=tree.origin, remedy="see docs/config.md"
-    )
+    if tree.value is None or tree.is_wrong:
+        return Tree({}, top, tree.is_wrong)
+    problem = f"must be a mapping of keys to values, is {tree.kind}"
+    raise ConfigError(problem, where=tree.origin, remedy="see docs/config.md")
 
 
 class _Converter:
     """Converts the nodes of PyYAML to a Tree. It refuses duplicate keys, cycles and far too many values."""
 
-    def __init__(self, layer: str, shown: str, rows: list[str]) -> None:
-        self._layer = layer
-        self._shown = shown
+    def __init__(self, layer: str, shown: str, rows: list[str], problems: Problems) -> None:
+        self._problems = problems
+        self._layer, self._shown = layer, shown
         self._rows = rows
         self._count = 0
         self._above: set[int] = set()
 
     def tree(self, node: yaml.Node) -> Tree:
-        """Return the tree of a node. Raises ConfigError."""
+        """Return the tree of a node, in which values with an error are marked."""
+        return self._problems.attempt(lambda: self._tree(node), Tree("", self._origin(node), is_wrong=True))
+
+    def _tree(self, node: yaml.Node) -> Tree:
         origin = self._origin(node)
         self._count += 1
         if self._count > _MAX_NODES:
@@ -199,22 +208,23 @@ class _Converter:
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Tree]:
         result: dict[str, Tree] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError("a key must be plain text", where=self._origin(key), remedy="quote it")
-            if not key.value.isprintable() or "`" in key.value:
-                # The backtick also separates the parts of msgspec's messages.
-                raise ConfigError(f"{key.value!r} is not a key", where=self._origin(key), remedy="remove it")
-            if key.value in result:
-                first = result[key.value].origin.line
-                raise ConfigError(
-                    f"key '{key.value}' appears twice (first on line {first})",
-                    where=self._origin(key),
-                    remedy="keep one of them",
-                )
-            tree = self.tree(value)
-            # The line of the key, since a block begins on the line below.
-            result[key.value] = Tree(tree.value, self._origin(key))
+            with self._problems:
+                self._check_key(key, result)
+                tree = self.tree(value)
+                # The line of the key, since a block begins on the line below.
+                result[key.value] = Tree(tree.value, self._origin(key), tree.is_wrong)
         return result
+
+    def _check_key(self, key: yaml.Node, before: Mapping[str, Tree]) -> None:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConfigError("a key must be plain text", where=self._origin(key), remedy="quote it")
+        if not key.value.isprintable() or "`" in key.value:
+            # The backtick also separates the parts of msgspec's messages.
+            raise ConfigError(f"{key.value!r} is not a key", where=self._origin(key), remedy="remove it")
+        if key.value in before:
+            first = before[key.value].origin.line
+            problem = f"key '{key.value}' appears twice (first on line {first})"
+            raise ConfigError(problem, where=self._origin(key), remedy="keep one of them")
 
     def _origin(self, node: yaml.Node) -> Origin:
         return Origin(self._layer, self._shown, node.start_mark.line + 1)

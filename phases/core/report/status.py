@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from phases.core.build import dockerfile_references as references
 from phases.core.cache import image_labels
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
+from phases.core.problems import with_count
 from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
 from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
@@ -59,7 +60,7 @@ def _described(project: Project, name: str) -> tuple[str, str]:
     try:
         return printable(project.habitat(name).description), ""
     except HabitatError as error:
-        return "", str(error)
+        return "", with_count(error)
 
 
 class _Survey:

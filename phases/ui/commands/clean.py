@@ -8,6 +8,7 @@ from doit import cmd_clean
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
+from phases.core.problems import with_count
 from phases.core.runtime import clean
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
@@ -49,7 +50,7 @@ class Clean(Printing, cmd_clean.Clean):
             else:
                 self._clean_all(dryrun=dryrun)
         except HabitatError as error:
-            raise InvalidCommand(str(error)) from error
+            raise InvalidCommand(with_count(error)) from error
         return 0
 
     def _clean_from(self, name: str, phase: Phase, *, dryrun: bool) -> None:

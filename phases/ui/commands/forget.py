@@ -6,6 +6,7 @@ from doit import cmd_forget
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
+from phases.core.problems import with_count
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
@@ -29,5 +30,5 @@ class Forget(Printing, cmd_forget.Forget):
                     current_project().stamps.forget(task)
                     self.outstream.write(f"forgetting {task}\n")
         except HabitatError as error:
-            raise InvalidCommand(str(error)) from error
+            raise InvalidCommand(with_count(error)) from error
         return 0

@@ -14,6 +14,7 @@ from msgspec import structs
 from phases.core import events
 from phases.core.errors import HabitatError, without_credentials
 from phases.core.events import JsonEvent
+from phases.core.problems import errors_of
 from phases.core.report import plan as report_plan
 from phases.registry import named
 from phases.ui.jsonl import records
@@ -73,7 +74,8 @@ class JsonlReporter(HabitatReporter):
         elif build and build.running and build.running is phase_named(kind):
             self._writer.write(_phase_failed(build, build.running, fail.error))
         else:
-            self._writer.write(error_record(fail.error, habitat=name, task=task.name))
+            for error in errors_of(fail.error):
+                self._writer.write(error_record(error, habitat=name, task=task.name))
         super().add_failure(task, fail)
 
     def cleanup_error(self, exception: Any) -> None:

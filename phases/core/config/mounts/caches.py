@@ -21,20 +21,26 @@ if TYPE_CHECKING:
 _WORDS = ErrorWords("caches", "be a cache", "is a cache", "a folder")
 
 
-def caches(scope: Scope, entries: Iterable[str | schema.CacheKeys]) -> Iterator[Cache]:
-    """Yield the caches of a config. Raises ConfigError."""
-    for i, entry in enumerate(entries):
-        where: tuple[str | int, ...] = ("caches", i)
-        if isinstance(entry, str):
-            yield Cache(scope.habitat_path(entry, *where), scope.at(*where))
-            continue
-        sharing = entry.sharing or SHARINGS[0]
-        if sharing not in SHARINGS:
-            remedy = f"write {' or '.join(SHARINGS)}"
-            raise ConfigError(f"caches: sharing is {sharing!r}", where=scope.at(*where, "sharing"), remedy=remedy)
-        yield Cache(
-            scope.habitat_path(entry.path, *where, "path"), scope.at(*where, "path"), locked=sharing == "locked"
-        )
+def caches(scope: Scope, entries: Iterable[str | schema.CacheKeys]) -> tuple[Cache, ...]:
+    """Return the caches of a config. Collects errors."""
+    return scope.each(("caches",), entries, lambda i, entry: _cache(scope, entry, "caches", i))
+
+
+def _cache(scope: Scope, entry: str | schema.CacheKeys, *where: str | int) -> Cache:
+    if isinstance(entry, str):
+        return Cache(scope.habitat_path(entry, *where), scope.at(*where))
+    sharing, path = scope.problems.all(
+        lambda: _sharing(scope, entry, *where), lambda: scope.habitat_path(entry.path, *where, "path")
+    )
+    return Cache(path, scope.at(*where, "path"), locked=sharing == "locked")
+
+
+def _sharing(scope: Scope, entry: schema.CacheKeys, *where: str | int) -> str:
+    sharing = entry.sharing or SHARINGS[0]
+    if sharing not in SHARINGS:
+        remedy = f"write {' or '.join(SHARINGS)}"
+        raise ConfigError(f"caches: sharing is {sharing!r}", where=scope.at(*where, "sharing"), remedy=remedy)
+    return sharing
 
 
 def check(habitat: Habitat, home: str = "") -> None:

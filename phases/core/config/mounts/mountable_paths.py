@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER
+from phases.core.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,7 +56,7 @@ class ErrorWords(NamedTuple):
 
 
 def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str], str], words: ErrorWords) -> None:
-    """Refuse the first path that overlaps an earlier one, or that can't be mounted.
+    """Refuse each path that overlaps an earlier one, or that can't be mounted.
 
     Args:
         paths: The paths, in order.
@@ -65,9 +66,10 @@ def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str]
         words: The words of the error.
 
     Raises:
-        ConfigError: With the line of the path.
+        ConfigError: With the line of the first such path.
 
     """
+    problems = Problems()
     before: list[Cache | Persisted] = []
     for path in paths:
         place = in_home(path.path, home)
@@ -80,8 +82,9 @@ def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str]
                 remedy = f"name {words.noun} somewhere else"
             else:
                 remedy = f"name {words.noun} below it, or somewhere else"
-            raise ConfigError(problem, where=path.origin, remedy=remedy)
+            problems.add(ConfigError(problem, where=path.origin, remedy=remedy))
         before.append(path)
+    problems.raise_all()
 
 
 def in_home(path: str, home: str) -> str:

@@ -10,7 +10,7 @@ from phases.core.config.mounts.mountable_paths import ErrorWords, in_home, overl
 from phases.core.model import Persisted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from phases.core.config.scope import Scope
     from phases.core.model import Habitat
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 _WORDS = ErrorWords("entry.persist", "persist", "persists", "a file or folder")
 
 
-def paths(scope: Scope, texts: Iterable[str]) -> Iterator[Persisted]:
-    """Yield the paths, normalized but for a slash at the end, which marks a folder. Raises ConfigError."""
-    for i, text in enumerate(texts):
-        where = ("entry", "persist", i)
-        written = scope.expand(text, *where)
-        path = scope.habitat_path(text, *where)
-        is_folder = posixpath.basename(written) in ("", ".", "..")
-        yield Persisted(path + "/" if is_folder and path != "/" else path, scope.at(*where))
+def paths(scope: Scope, texts: Iterable[str]) -> tuple[Persisted, ...]:
+    """Return the paths, normalized but for a slash at the end, which marks a folder. Collects errors."""
+    key = ("entry", "persist")
+    return scope.each(key, texts, lambda i, text: _path(scope, text, *key, i))
+
+
+def _path(scope: Scope, text: str, *where: str | int) -> Persisted:
+    written = scope.expand(text, *where)
+    path = scope.habitat_path(text, *where)
+    is_folder = posixpath.basename(written) in ("", ".", "..")
+    return Persisted(path + "/" if is_folder and path != "/" else path, scope.at(*where))
 
 
 def check(habitat: Habitat, home: str = "") -> None:

@@ -15,6 +15,7 @@ from phases.core.config.mounts.mountable_paths import OWN_FOLDER, in_home, overl
 from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER
+from phases.core.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,9 +37,12 @@ def check(habitat: Habitat) -> None:
 
     The build checks the paths that only the image decides: those below ~, and those behind links. Raises ConfigError.
     """
-    check_mount_points(habitat, {volume.dest: volume for volume in habitat.volumes})
-    _check_written(habitat)
-    _check_read(habitat)
+    problems = Problems()
+    with problems:
+        check_mount_points(habitat, {volume.dest: volume for volume in habitat.volumes})
+    _check_written(habitat, problems)
+    _check_read(habitat, problems)
+    problems.raise_all()
 
 
 def check_mount_points(habitat: Habitat, volumes: Mapping[str, Mount]) -> None:
@@ -130,30 +134,30 @@ def _check_nested(inner: Mount, outer: Mount, path: str) -> None:
         )
 
 
-def _check_written(habitat: Habitat) -> None:
+def _check_written(habitat: Habitat, problems: Problems) -> None:
     for volume in habitat.volumes:
         dest = _absolute(habitat, volume.dest, "")
+        refused: list[str] = []
         for subject, path, origin in written_paths(habitat, dest):
-            if within(path, dest):
-                raise ConfigError(
-                    f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})",
-                    where=origin,
-                    remedy="write another path for one of them",
-                )
+            if within(path, dest) and not any(within(path, above) for above in refused):
+                refused.append(path)
+                problem = f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})"
+                problems.add(ConfigError(problem, where=origin, remedy="write another path for one of them"))
 
 
-def _check_read(habitat: Habitat) -> None:
+def _check_read(habitat: Habitat, problems: Problems) -> None:
     writable = [volume for volume in habitat.volumes if volume.present and not volume.readonly]
     for subject, source, origin in _read_paths(habitat) if writable else ():
         way = _way(source)
         for volume in writable:
             if any(path != volume.source and path.is_relative_to(volume.source) for path in way):
-                raise ConfigError(
+                error = ConfigError(
                     f"{subject} is in the volume {volume.shown} ({volume.origin}), where the habitat could replace it "
                     "by a link to any file of this machine",
                     where=origin,
                     remedy="move it elsewhere, or add `readonly: true` to the volume",
                 )
+                problems.add(error)
 
 
 def written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:

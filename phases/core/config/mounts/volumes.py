@@ -15,9 +15,10 @@ from phases.core.config.mounts.mountable_paths import within
 from phases.core.config.mounts.own_places import OwnPlaces
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER, Mount
+from phases.core.problems import Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from phases.core.config.scope import Scope
     from phases.core.model import Habitat
@@ -30,10 +31,14 @@ _OPTIONS = ("ro", "rw")
 
 def entries(scope: Scope, rows: Iterable[str | schema.VolumeKeys]) -> tuple[schema.VolumeKeys, ...]:
     """Return the entries of `volumes:`, those of the short form SOURCE:DEST[:ro] too. Raises ConfigError."""
-    return tuple(_entry(row, scope.at("volumes", i)) if isinstance(row, str) else row for i, row in enumerate(rows))
+    return tuple(_entry(scope, i, row) for i, row in enumerate(rows))
 
 
-def _entry(text: str, where: Origin) -> schema.VolumeKeys:
+def _entry(scope: Scope, i: int, row: str | schema.VolumeKeys) -> schema.VolumeKeys:
+    return _long_form(row, scope.at("volumes", i)) if isinstance(row, str) else row
+
+
+def _long_form(text: str, where: Origin) -> schema.VolumeKeys:
     """Return an entry of the short form, which is that of `docker run --volume`."""
     source, *rest = text.split(":")
     if not source or not rest or not rest[0]:
@@ -52,17 +57,23 @@ def _entry(text: str, where: Origin) -> schema.VolumeKeys:
     return schema.VolumeKeys(source=source, dest=dest, readonly="ro" in options)
 
 
-def volumes(scope: Scope, entries: Iterable[schema.VolumeKeys]) -> Iterator[Mount]:
-    """Yield the volumes as the config has them; `checked_on_host` then looks at their sources. Raises ConfigError."""
+def volumes(scope: Scope, rows: Iterable[str | schema.VolumeKeys]) -> tuple[Mount, ...]:
+    """Return the volumes as the config has them; `checked_on_host` then looks at their sources. Collects errors."""
     earlier: dict[str, Origin] = {}
-    for i, entry in enumerate(entries):
-        source, shown, exists = scope.host_path(entry.source, "volumes", i, "source", must_exist=not entry.optional)
-        mount = Mount(source, shown, _dest(scope, i, entry.dest), entry.readonly, exists, scope.at("volumes", i))
-        if mount.dest in earlier:
-            problem = f"another volume is mounted at {mount.dest} ({earlier[mount.dest]})"
-            raise ConfigError(problem, where=mount.origin, remedy="keep one of them")
-        earlier[mount.dest] = mount.origin
-        yield mount
+    return scope.each(("volumes",), rows, lambda i, row: _volume(scope, i, _entry(scope, i, row), earlier))
+
+
+def _volume(scope: Scope, i: int, entry: schema.VolumeKeys, earlier: dict[str, Origin]) -> Mount:
+    (source, shown, exists), dest = scope.problems.all(
+        lambda: scope.host_path(entry.source, "volumes", i, "source", must_exist=not entry.optional),
+        lambda: _dest(scope, i, entry.dest),
+    )
+    mount = Mount(source, shown, dest, entry.readonly, exists, scope.at("volumes", i))
+    if mount.dest in earlier:
+        problem = f"another volume is mounted at {mount.dest} ({earlier[mount.dest]})"
+        raise ConfigError(problem, where=mount.origin, remedy="keep one of them")
+    earlier[mount.dest] = mount.origin
+    return mount
 
 
 def _dest(scope: Scope, i: int, text: str) -> str:
@@ -94,14 +105,14 @@ def checked_on_host(scope: Scope, habitat: Habitat, entries: Iterable[schema.Vol
     if not any(volume.present for volume in habitat.volumes):
         return habitat.volumes
     check = _SourceCheck(scope, habitat)
-    checked = tuple(
-        check.resolved(volume, scope.at("volumes", i, "source"), may_give_root=entry.gives_root_on_the_host)
-        if volume.present
-        else volume
-        for i, (volume, entry) in enumerate(zip(habitat.volumes, entries, strict=True))
-    )
+    checked: list[Mount] = []
+    for i, (volume, entry) in enumerate(zip(habitat.volumes, entries, strict=True)):
+        with scope.problems:
+            where = scope.at("volumes", i, "source")
+            may_give_root = entry.gives_root_on_the_host
+            checked.append(check.resolved(volume, where, may_give_root=may_give_root) if volume.present else volume)
     check.check_nested(checked)
-    return checked
+    return tuple(checked)
 
 
 class _SourceCheck:
@@ -146,16 +157,19 @@ class _SourceCheck:
 
     def check_nested(self, volumes: Iterable[Mount]) -> None:
         """Refuse a source inside a writable one: the habitat could replace it by a link. Raises ConfigError."""
+        problems = Problems()
         present = [volume for volume in volumes if volume.present]
         for outer in (volume for volume in present if not volume.readonly):
             for inner in present:
                 if _is_below(inner.source, outer.source, self._table):
-                    raise ConfigError(
+                    error = ConfigError(
                         f"volumes: {inner.shown} is in {outer.shown} ({outer.origin}), where the habitat could replace "
                         "it by a link",
                         where=inner.origin,
                         remedy=f"keep one of them, or add `readonly: true` to {outer.shown}",
                     )
+                    problems.add(error)
+        problems.raise_all()
 
 
 def _is_below(inner: Path, outer: Path, table: MountTable) -> bool:
