@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
+_REFERENCE = re.compile(rf"\$({_NAME.pattern})|\$\{{({_NAME.pattern})\}}")
+
 # A dollar sign that begins no variable.
 _LONE_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
@@ -189,6 +191,14 @@ class Env:
             self._check_known(name)
             return default
         return expand(self.values[name], _image_only(self.origin(name)), self.origin(name))
+
+    def withdraw(self, name: str) -> None:
+        """Take away a value with an error, and all values that use it: what needs one of them is a Consequence."""
+        if self.values.pop(name, None) is not None:
+            for other in list(self.values):
+                texts = (text for text, _ in self._definitions[other])
+                if any(name in groups for text in texts for groups in _REFERENCE.findall(text)):
+                    self.withdraw(other)
 
     def _check_known(self, name: str) -> None:
         """Raise Consequence for a name without a value because its entry in `env:` is wrong."""

@@ -501,6 +501,14 @@ def test_config_env_entry_error_names_what_is_wrong_with_it(
             [":2: env: A → B → A is a cycle: write the value of B without $A"],
         ),
         (
+            {FILE: "base_image: debian\nenv: [HABITAT_PATH=a, 'B=$SYSTEM_PATH']\ncaches: [$B]"},
+            [":2: HABITAT_PATH: 'a' is not absolute: start it with a slash"],
+        ),
+        (
+            {FILE: "base_image: debian\nenv: [USER=a b]\nuid: 5\nsetup: {user: ['true'], root: ['true']}"},
+            [":2: USER: 'a b' is not a user name: write a name such as dev"],
+        ),
+        (
             {
                 FILE: "base_image: debian\nsecrets:\n  - {name: T, env: A, phases: [x]}\n"
                 "repos:\n  - {url: https://x/y, path: /r, token: T}"

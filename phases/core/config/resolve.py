@@ -173,6 +173,8 @@ def _check_variables(scope: Scope) -> None:
     for variable in ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH"):
         with scope.problems:
             _check_variable(scope, variable)
+            continue
+        scope.env.withdraw(variable)
 
 
 def _check_variable(scope: Scope, variable: str) -> None:

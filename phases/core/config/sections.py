@@ -134,7 +134,7 @@ def setup(scope: Scope, scripts: schema.Setup) -> tuple[Command, ...]:
         blocks = [(block.run_as, block.commands, ("setup", i, "commands")) for i, block in enumerate(scripts)]
     result: list[Command] = []
     for user, texts, key in blocks:
-        if not scope.is_wrong(*key):
+        if not scope.is_wrong(*key[:2]):
             with scope.problems:
                 result += commands(scope, user, texts, *key)
     return tuple(result)
