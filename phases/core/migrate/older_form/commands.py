@@ -12,7 +12,7 @@ from phases.core.migrate.older_form.points import convert_point
 from phases.core.migrate.older_form.sections import drop, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _HOOK_KEYS = ("run_as", "before", "after", "commands", "description")
 
@@ -22,7 +22,7 @@ def scripts(document: Document, user: str) -> None:
     pair = document.pair("scripts")
     if pair is None:
         return
-    points = [_order(document, index) for index in document.indexes("scripts")]
+    _sort(document, [_order(document, index) for index in document.indexes("scripts")])
     for index in document.indexes("scripts"):
         _script(document, index, user)
     for index in reversed(document.indexes("scripts")):
@@ -37,9 +37,7 @@ def scripts(document: Document, user: str) -> None:
     if not pair.value.value:
         edits.remove(document, pair)
         return
-    at_tools = [point for point in points if point]
-    why = "" if at_tools == sorted(at_tools) else "check their order: those at phase tools run in the order of the list"
-    document.report(pair.key, "scripts", "hooks", why)
+    document.report(pair.key, "scripts", "hooks")
     _rename_to_hooks(document, "scripts")
 
 
@@ -59,6 +57,23 @@ def _order(document: Document, index: int) -> int:
     if before or after:
         return {("scripts", None): 2, (None, "tools"): 1, (None, "scripts"): 4}.get((before, after), 0)
     return 3
+
+
+def _sort(document: Document, orders: Sequence[int]) -> None:
+    """Put the scripts that run after tools today into the order in which they ran, each with the comment above it."""
+    places = [index for index, order in enumerate(orders) if order]
+    wanted = sorted(places, key=lambda index: orders[index])
+    if wanted == places:
+        return
+    edits.to_block(document, "scripts")
+    node = document.node("scripts")
+    assert node
+    starts = [edits.comments_above(document, item.start_mark.line) for item in node.value]
+    ends = [*starts[1:], last_line(node) + 1]
+    items = [document.lines[start:end] for start, end in zip(starts, ends, strict=True)]
+    sources = dict(zip(places, wanted, strict=True))
+    rows = [row for index in range(len(items)) for row in items[sources.get(index, index)]]
+    document.set_lines(starts[0], ends[-1] - starts[0], rows)
 
 
 def _script(document: Document, index: int, user: str) -> None:

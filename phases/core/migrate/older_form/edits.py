@@ -189,10 +189,14 @@ def comment_behind(line: str) -> str:
 
 def first_line(document: Document, pair: Pair) -> int:
     """Return the index of the first line of the comment above a key, or of the key's line."""
-    first = pair.key.start_mark.line
-    while first and document.lines[first - 1].lstrip().startswith("#"):
-        first -= 1
-    return first
+    return comments_above(document, pair.key.start_mark.line)
+
+
+def comments_above(document: Document, number: int) -> int:
+    """Return the index of the first line of the comment above a line, or of the line."""
+    while number and document.lines[number - 1].lstrip().startswith("#"):
+        number -= 1
+    return number
 
 
 def _starts_after_dash(document: Document, key: yaml.ScalarNode) -> bool:
