@@ -114,6 +114,14 @@ class Line(JsonEvent, frozen=True):
     heading: bool = False
 
 
+class LineBlock(Struct, frozen=True):
+    """Lines of a long text that a person asked for. `doit -r jsonl` writes each as a Line."""
+
+    habitat: str
+    lines: tuple[str, ...]
+    source: str
+
+
 class Waiting(Struct, frozen=True):
     """A running habitat is not ready yet.
 
@@ -239,6 +247,7 @@ Event: TypeAlias = (
     | PhaseShared
     | Notice
     | Line
+    | LineBlock
     | Waiting
     | Waited
     | Handover

@@ -160,6 +160,8 @@ class EventLines:
                 )
             case events.Line():
                 self.screen.plain(event.text, "bold" if event.heading else "")
+            case events.LineBlock():
+                self.screen.plain("\n".join(event.lines))
             case events.Waiting() | events.Waited():
                 self._waiting(event)
             case events.Handover():

@@ -313,6 +313,7 @@ def test_jsonl_engine_events_are_written_as_they_come(tmp_path: Path) -> None:
     emit = record.project.bus.emit
     emit(events.Pull("demo", "debian", "Downloading", "abc", 5, 10))
     emit(events.OutputBlock("demo", "setup", ("for the log",), stream="stderr"))
+    emit(events.LineBlock("demo", ("one", "two"), "setup"))
     emit(events.CommandBytes("demo", "ä".encode()[:1], is_err=False))
     emit(events.CommandBytes("demo", b"err", is_err=True))
     emit(events.CommandBytes("demo", "ä".encode()[1:] + b"\xff", is_err=False))
@@ -324,6 +325,8 @@ def test_jsonl_engine_events_are_written_as_they_come(tmp_path: Path) -> None:
         {"event": "pull", **of, "image": "debian", "layer": "abc", "status": "Downloading", "done_bytes": 5}
         | {"total_bytes": 10},
         {"event": "output", **of, "phase": "setup", "text": "for the log", "stream": "stderr"},
+        {"event": "line", **of, "text": "one", "source": "setup"},
+        {"event": "line", **of, "text": "two", "source": "setup"},
         {"event": "command_output", **of, "stream": "stderr", "text": "err"},
         {
             "event": "command_output",

@@ -34,7 +34,7 @@ def demo(tmp_path: Path) -> DemoProject:
 
 def shown(demo: DemoProject, **options: object) -> list[str]:
     verb.run(demo.run_anew(), "demo", **options)  # type: ignore[arg-type]
-    return [event.text for event in demo.seen if isinstance(event, events.Line)]
+    return demo.lines()
 
 
 def test_logs_show_phases_with_output_then_container(demo: DemoProject) -> None:
@@ -51,6 +51,14 @@ def test_logs_show_phases_with_output_then_container(demo: DemoProject) -> None:
         "── habitat-demo (running)",
         "from init",
     ]
+
+
+def test_logs_of_million_lines_are_shown_in_blocks(demo: DemoProject) -> None:
+    """One event and one write for each line took a minute for a log of 9 MB."""
+    printed = ["y" * (number % 9) for number in range(1_000_000)]
+    demo.project.log_path("demo", named("setup")).write_text("".join(f"{line}\n" for line in printed))
+    assert shown(demo, phase="setup")[1:] == printed
+    assert len([event for event in demo.seen if isinstance(event, events.LineBlock)]) < 200
 
 
 def test_logs_of_one_phase_show_only_that_phase(demo: DemoProject) -> None:

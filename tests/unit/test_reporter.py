@@ -267,6 +267,7 @@ def test_reporter_prints_output_marked_for_display_only(tmp_path: Path) -> None:
     before = len(script.transcript())
     emit = script.project.bus.emit
     emit(events.OutputBlock("demo", "base", ("for the log",)))
+    emit(events.LineBlock("demo", ("one", "of\ttwo"), "base"))
     emit(events.Output("demo", "base", "[red]for the\teye[/red]"))
     emit(events.Pull("demo", "debian", "Downloading", "abc", 5, 10))
     emit(events.Pull("demo", "debian", "Pull complete", "abc"))
@@ -276,6 +277,8 @@ def test_reporter_prints_output_marked_for_display_only(tmp_path: Path) -> None:
     assert (
         script.transcript()[before:]
         == """\
+one
+of      two
     [red]for the    eye[/red]
     abc Pull complete
     Digest: sha256:1

@@ -140,7 +140,14 @@ class DemoProject:
         return [event.text for event in self.seen if isinstance(event, events.Notice)]
 
     def lines(self) -> list[str]:
-        return [event.text for event in self.seen if isinstance(event, events.Line)]
+        """The lines that a person asked for."""
+        texts = []
+        for event in self.seen:
+            if isinstance(event, events.Line):
+                texts.append(event.text)
+            elif isinstance(event, events.LineBlock):
+                texts += event.lines
+        return texts
 
     def phases_with_new_container(self) -> list[str]:
         """The phases that a container was created for."""

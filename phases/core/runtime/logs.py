@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from phases.core.project import Project
     from phases.protocol import Phase
 
+# About the bytes of a log that are shown at once: a log may have millions of lines.
+_BLOCK = 1 << 16
+
 
 def show(project: Project, name: str) -> None:
     """Show all logs."""
@@ -69,9 +72,9 @@ def _show_phase(project: Project, name: str, phase: Phase) -> None:
     project.bus.emit(events.Line(name, heading, heading=True, source=phase.NAME))
     try:
         with safe_open.open_read(path) as file:
-            for line in file:
-                text = line.rstrip(b"\n").decode(errors="replace")
-                project.bus.emit(events.Line(name, text, source=phase.NAME))
+            while block := file.readlines(_BLOCK):
+                lines = tuple(line.rstrip(b"\n").decode(errors="replace") for line in block)
+                project.bus.emit(events.LineBlock(name, lines, phase.NAME))
     except OSError as error:
         raise state_error(path, "read", error) from error
 

@@ -157,6 +157,9 @@ def _converted(event: events.Event) -> Iterator[JsonEvent]:
         case events.OutputBlock(habitat, phase, lines, stream):
             for line in lines:
                 yield events.Output(habitat, phase, line, stream)
+        case events.LineBlock(habitat, lines, source):
+            for line in lines:
+                yield events.Line(habitat, line, source)
         case events.Planned(_, plan):
             yield _planned(plan)
 
