@@ -6,14 +6,13 @@ What builds and runs habitats emits them, and reporters subscribe. Seconds are f
 from __future__ import annotations
 
 import re
-import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 #: The value, before or after a change, of something that is not in the config then. JSON leaves it out.
 ABSENT: Any = UNSET
@@ -258,27 +257,3 @@ Event: TypeAlias = (
     | CommandBytes
     | CommandEnded
 )
-
-
-class Bus:
-    """Hands events to the subscribers, one at a time, from whichever thread they come."""
-
-    def __init__(self) -> None:
-        self._subscribers: list[Callable[[Event], None]] = []
-        self._lock = threading.RLock()
-        self._closed = False
-
-    def subscribe(self, subscriber: Callable[[Event], None]) -> None:
-        self._subscribers.append(subscriber)
-
-    def emit(self, event: Event) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            for subscriber in self._subscribers:
-                subscriber(event)
-
-    def close(self) -> None:
-        """From now on nothing is told: the run is over, whatever its threads are still at."""
-        with self._lock:
-            self._closed = True

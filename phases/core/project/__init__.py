@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core import events
+from phases.core.bus import Bus
 from phases.core.cache.image_index import ImageIndex
 from phases.core.cache.image_store import ImageStore
 from phases.core.cache.slices import SliceStore
@@ -53,7 +54,7 @@ class Project:
         self.shares = shares
         self._ask = ask
         self._warned: set[str] = set()
-        self.bus = events.Bus()
+        self.bus = Bus()
         self.stamps = Stamps(root, self.warn)
         self.slices = SliceStore(root)
         self.vault = SecretStore(

@@ -11,6 +11,7 @@ from phases.core.errors import EngineUnreachable, HabitatError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from phases.core.bus import Bus
     from phases.core.project.connection import EngineConnection
 
 
@@ -22,7 +23,7 @@ class Cleanups:
         connection: The connection to the engine.
     """
 
-    def __init__(self, bus: events.Bus, connection: EngineConnection) -> None:
+    def __init__(self, bus: Bus, connection: EngineConnection) -> None:
         self._bus = bus
         self._connection = connection
         self._calls: dict[str, Callable[[], None]] = {}
