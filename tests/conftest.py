@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import measurements
 import pytest
 
 from phases.core.engine import lock_volumes, select
+from phases.registry import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,8 +120,10 @@ class CommandResult:
 
     @property
     def ran(self) -> list[str]:
-        """The phases that ran, in order."""
-        return [line.split()[2] for line in self.out.splitlines() if line.startswith("[") and "✅" in line]
+        """The phases that ran, in the order of phases. Those with nothing to do share a line."""
+        lines = [line.partition("✅ ")[2] for line in self.out.splitlines() if line.startswith("[") and "✅" in line]
+        names = [name for line in lines for name in re.split(r" \(|: nothing", line)[0].split(", ")]
+        return sorted(names, key=NAMES.index)
 
 
 class Project:

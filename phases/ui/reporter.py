@@ -8,12 +8,14 @@ import time
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from phases.core import events
+from phases.core.errors import HabitatError
 from phases.ui.durations import duration
 from phases.ui.output import GuardedStream
 from phases.ui.screen import Screen
 from phases.ui.styled import styled
 from phases.ui.tasks import HabitatFailed, current_project, parse_task, phase_named, pipes
 from phases.ui.transcript import BuildLines, BuildProgress, Transcript
+from phases.ui.verbs import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +49,10 @@ class HabitatReporter:
             phase = phase_named(kind)
             if phase and (name not in goals or phase.ID > goals[name].ID):
                 goals[name] = phase
+        starting = {name for kind, name in map(parse_task, selected_tasks) if kind == start.NAME}
         self.builds.update({name: BuildProgress(name, goals[name]) for name in sorted(goals)})
+        for name in starting & goals.keys():
+            self.builds[name].starts_later = _can_fail_to_get_ready(name)
 
     def get_status(self, task: Any) -> None:
         build, _ = self.transcript.of(task)
@@ -197,6 +202,14 @@ class EventLines:
         else:
             most = duration(event.seconds)
             self._say(event.habitat, styled(f"• waiting until it is ready, {most} at most: {event.command}"))
+
+
+def _can_fail_to_get_ready(name: str) -> bool:
+    try:
+        entry = current_project().habitat(name).entry
+    except HabitatError:  # the build meets the same error, and reports it
+        return False
+    return bool(entry.ready or entry.init_command or entry.startup_delay)
 
 
 def closure(tasks: dict[str, Any], selected: Iterable[str]) -> set[str]:

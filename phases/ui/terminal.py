@@ -25,9 +25,19 @@ if TYPE_CHECKING:
 # Seconds to hold back output that may be the beginning of a secret. A prompt must appear soon.
 _HOLD_SECONDS = 0.05
 
+# As terminals send it, the second on request of a program (the keyboard protocol of kitty).
+_CTRL_C = (b"\x03", b"\x1b[99;5u")
+
 
 class LocalTerminal:
-    """The terminal, or the pipes, that doit was started with."""
+    """The terminal, or the pipes, that doit was started with.
+
+    Attributes:
+        is_interrupted: Whether Ctrl-C was the last key that a command got.
+    """
+
+    def __init__(self) -> None:
+        self.is_interrupted = False
 
     @property
     def interactive(self) -> bool:
@@ -118,6 +128,7 @@ class LocalTerminal:
                 if 0 in ready:
                     if not (keys := _read(0)):
                         raise OutputLost("the terminal is gone")
+                    self.is_interrupted = keys.endswith(_CTRL_C)
                     process.write(keys)
 
     @contextmanager

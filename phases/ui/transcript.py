@@ -35,6 +35,7 @@ class BuildProgress(Struct):
         name: The habitat.
         goal: The last phase to build.
         started: When its build began.
+        starts_later: Whether the run then starts the habitat, which can fail to get ready.
         cached: The last phase that was up to date before the first that ran.
         running: The phase that runs.
         since: When that began.
@@ -42,11 +43,13 @@ class BuildProgress(Struct):
         failed: A task failed.
         pulled: Of each layer's step of a pull the bytes, and how many there are.
         shared: Phases that were taken over and are not reported yet.
+        idle: Phases that ran with nothing to do and are not reported yet.
     """
 
     name: str
     goal: Phase
     started: float = field(default_factory=time.monotonic)
+    starts_later: bool = False
     cached: Phase | None = None
     running: Phase | None = None
     since: float = 0
@@ -54,6 +57,7 @@ class BuildProgress(Struct):
     failed: bool = False
     pulled: dict[str, tuple[int, int]] = field(default_factory=dict)
     shared: list[events.PhaseShared] = field(default_factory=list)
+    idle: list[Phase] = field(default_factory=list)
 
 
 class Transcript:
@@ -131,6 +135,11 @@ class BuildLines:
         if build:
             self.print_shared(build)
             build.running, build.since = phase, time.monotonic()
+            if _has_nothing_to_do(build, phase):
+                build.idle.append(phase)
+                return
+            if phase is build.goal:
+                self.print_idle(build)
         self._transcript.say(event.habitat, _at(phase, f"{phase.TITLE}..."))
         self._transcript.screen.begin(event.habitat, f"{event.habitat}: {phase.TITLE.lower()}")
 
@@ -143,6 +152,8 @@ class BuildLines:
         self._transcript.screen.end(event.habitat)
         if build := self._transcript.builds.get(event.habitat):
             build.running = None
+            if phase in build.idle:
+                return
         snapshot = f" → snapshot: {event.habitat}:{slug(phase)}" if event.snapshot else ""
         text = _at(phase, "✅ ", (phase.NAME, "bold green"), f" ({duration(event.seconds)})", (snapshot, "dim"))
         self._transcript.say(event.habitat, text)
@@ -152,6 +163,7 @@ class BuildLines:
         build = self._transcript.builds.get(event.habitat)
         if build is None:
             return
+        self.print_idle(build)
         if build.shared and build.shared[-1].shared_with != event.shared_with:
             self.print_shared(build)
         build.shared.append(event)
@@ -165,12 +177,23 @@ class BuildLines:
             self._transcript.say(build.name, text)
             build.shared = []
 
+    def print_idle(self, build: BuildProgress, at: Phase | None = None) -> None:
+        """Write, in one line, which phases had nothing to do. at: the phase that the build is at, if it failed."""
+        if build.idle:
+            names = ", ".join(phase.NAME for phase in build.idle)
+            line = _at(at or build.idle[-1], "✅ ", (names, "bold green"), ": nothing to do")
+            self._transcript.say(build.name, line)
+            build.idle = []
+
     def ready(self, build: BuildProgress) -> None:
         """Write that a build is done."""
         seconds = duration(time.monotonic() - build.started)
-        result = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
+        # A start may still find that the habitat doesn't get ready.
+        done = "built" if build.starts_later else "ready"
+        result = f"{build.name} {done}" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
         cached = f" ({self._range(build)} from cache)" if build.cached else ""
         self.print_shared(build)
+        self.print_idle(build)
         if build.announced:
             self._transcript.gap()
         self._transcript.say(build.name, styled(f"✅ {result} in {seconds}{cached}", "bold green"))
@@ -182,6 +205,8 @@ class BuildLines:
         """
         kind, name = parse_task(task.name)
         phase = phase_named(kind)
+        if build:
+            self.print_idle(build, build.running)
         if build and build.running and phase:
             seconds = duration(time.monotonic() - build.since)
             self._transcript.say(name, _at(phase, "❌ ", (phase.NAME, "bold red"), f" ({seconds})"))
@@ -215,6 +240,14 @@ def _shareable(name: str) -> Mapping[str, object]:
         return SharedSnapshots(current_project()).shareable(name)
     except HabitatError:  # the build meets the same error, and reports it
         return {}
+
+
+def _has_nothing_to_do(build: BuildProgress, phase: Phase) -> bool:
+    """Return whether a phase has no step in this habitat. The goal of the build has a line of its own in any case."""
+    try:
+        return phase is not build.goal and not phase.plan(current_project().habitat(build.name))
+    except HabitatError:  # the build meets the same error, and reports it
+        return False
 
 
 def _at(phase: Phase, *parts: str | tuple[str, str]) -> Styled:

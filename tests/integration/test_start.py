@@ -525,17 +525,19 @@ def test_secrets_on_terminal_are_masked_without_delaying_output(habitat: BuiltHa
     assert "s3cret-word" not in terminal.shown
 
 
-def test_start_suspended_by_ctrl_z_is_continued_by_fg(habitat: BuiltHabitat) -> None:
-    habitat.script("echo up; read -r line; echo got $line; exit 3\n")
+def test_start_suspended_by_ctrl_z_is_continued_by_fg_and_ended_by_ctrl_c(habitat: BuiltHabitat) -> None:
+    habitat.script("echo up; read -r line; echo got $line; sleep 100\n")
     outside = 'set -m; "$@"; echo outside; fg >/dev/null; echo "code $?"'
     with Terminal(habitat.project, habitat.task, through=("bash", "-c", outside, "bash")) as terminal:
         terminal.wait_for("up\n")
         terminal.type("\x1a")
         terminal.wait_for("outside\n")
         terminal.type("hello\r")
+        terminal.wait_for("got hello\n")
+        terminal.type("\x03")
         assert terminal.end() == 0, terminal.shown
-    assert "got hello\n" in terminal.shown
-    assert "code 1\n" in terminal.shown
+    assert "code 130\n" in terminal.shown
+    assert "❌" not in terminal.shown, "who ends a server by Ctrl-C needs no error"
 
 
 def test_start_on_terminal_ended_by_signal_restores_terminal(habitat: BuiltHabitat) -> None:

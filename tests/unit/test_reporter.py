@@ -14,7 +14,7 @@ from unit_helpers import write
 from phases.core import events
 from phases.core.cache.image_labels import snapshot_tag
 from phases.core.cache.stamps import task_name
-from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable
+from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable, HabitatError
 from phases.core.origin import Origin
 from phases.registry import PHASES, named, phases_of
 from phases.ui import tasks
@@ -27,15 +27,16 @@ from phases.ui.transcript import percent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phases.core.errors import HabitatError
+
+CONFIG = "base_image: debian\nsetup: {root: [make]}\n"
 
 
 class ScriptedRun:
     """A run as doit and the engine's side tell it, and its transcript. Time stands still."""
 
-    def __init__(self, root: Path, *habitats: str, goal: str = "final") -> None:
+    def __init__(self, root: Path, *habitats: str, goal: str = "final", config: str = CONFIG) -> None:
         for name in habitats:
-            write(root, f"habitats/{name}/config.yaml", "base_image: debian\n")
+            write(root, f"habitats/{name}/config.yaml", config)
         self.project = tasks.open_project(root)
         self.out = io.StringIO()
         self.reporter = self.reporting()
@@ -120,20 +121,45 @@ def test_reporter_partial_build_prints_full_transcript(tmp_path: Path) -> None:
 [58%] ✅ files (0.5s) → snapshot: discourse:6-files
 [66%] Running setup commands...
 [66%] ✅ setup (2m 15s) → snapshot: discourse:7-setup
-[75%] Cloning repositories...
-[75%] ✅ repos (45s) → snapshot: discourse:8-repos
 [83%] Installing tools...
 [83%] ✅ tools (30s) → snapshot: discourse:9-tools
-[91%] Verifying filesystem...
-[91%] ✅ verify (1.0s)
-[95%] Running tests...
-[95%] ✅ test (5.0s)
+[95%] ✅ repos, verify, test: nothing to do
 [100%] Finalizing...
 [100%] ✅ final (0.1s) → snapshot: discourse:12-final
 
 ✅ discourse ready in 0.0s (phases 1-4 from cache)
-""".replace("Verifying filesystem", "Verifying the filesystem")
+"""
     )
+
+
+@pytest.mark.parametrize(
+    ("entry", "selected", "result"),
+    [
+        ("ready: {command: 'true', timeout: 1s}", "start", "built"),
+        ("init_command: server", "start", "built"),
+        ("startup_delay: 1", "start", "built"),
+        ("command: bash", "start", "ready"),
+        ("ready: {command: 'true', timeout: 1s}", "final", "ready"),
+    ],
+)
+def test_reporter_says_ready_only_where_start_can_not_fail_later(
+    tmp_path: Path, entry: str, selected: str, result: str
+) -> None:
+    script = ScriptedRun(tmp_path, "demo", config=f"base_image: debian\nentry: {{{entry}}}\n")
+    script.tasks["start:demo"] = SimpleNamespace(name="start:demo", task_dep=["final:demo"], uptodate=[], options={})
+    script.reporter.initialize(script.tasks, [f"{selected}:demo"])
+    script.cached("demo", *(phase.NAME for phase in phases_of(has_dockerfile=False)))
+    assert script.transcript() == f"✅ demo {result} in 0.0s (phases 1-12 from cache)\n"
+
+
+def test_reporter_failure_follows_phases_with_nothing_to_do(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo", config="base_image: debian\n")
+    script.runs("demo", "setup", 0.1)
+    script.runs("demo", "repos", 0.1)
+    script.fails("demo", "tools", HabitatError("it is broken"))
+    lines = script.transcript().splitlines()
+    assert lines[lines.index("[83%] Installing tools...") + 1 :][:1] == ["[83%] ✅ setup, repos: nothing to do"]
+    assert lines[-1] == "❌ tools:demo: it is broken"
 
 
 def test_reporter_shared_snapshots_print_one_line_per_source_habitat(tmp_path: Path) -> None:

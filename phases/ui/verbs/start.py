@@ -36,6 +36,10 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "help": "make a new container; the old one is kept under another name",
     },
 )
+
+# The exit code of a shell whose command ended by Ctrl-C.
+_SIGINT = 130
+
 WORDS = False
 PIPES = "cmd"
 
@@ -50,15 +54,20 @@ def check(name: str, *, detach: bool, cmd: str) -> None:
         )
 
 
-def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> None:
+def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> int:
     from phases.core.runtime import start as runtime_start
     from phases.ui.terminal import LocalTerminal
 
     check(name, detach=detach, cmd=cmd)
     if detach:
         runtime_start.start_detached(project, name, fresh=new)
-        return
-    if code := runtime_start.start(project, name, LocalTerminal(), command=cmd, fresh=new):
+        return 0
+    terminal = LocalTerminal()
+    code = runtime_start.start(project, name, terminal, command=cmd, fresh=new)
+    is_shell = not (cmd or project.habitat(name).entry.command)
+    # A person who ends a server by Ctrl-C, or leaves a shell after a command that failed, needs no error.
+    if code and not is_shell and not (terminal.is_interrupted or (terminal.interactive and code == _SIGINT)):
         raise StartError(
             f"the command of {name} ended with exit code {code}", remedy=f"its container habitat-{name} is kept"
         )
+    return code
