@@ -27,9 +27,9 @@ def slice(habitat: Habitat) -> Json:
     return {"id": habitat.base_id, "image": habitat.base_image}
 
 
-def describe_change(changed: SlicePath) -> ChangeDescription:
+def describe_change(changed: SlicePath) -> ChangeDescription | None:
     if changed.key == ("dockerfile",):
-        return ChangeDescription("the build context of the Dockerfile", "file")
+        return None  # the slice of phase 0 changes with it
     if changed.key == ("image",):
         return ChangeDescription("base_image")
     return ChangeDescription(f"base image {changed.habitat.base_image}", "image", minor=True)

@@ -5,6 +5,7 @@ From this phase on the volumes are mounted, in the build and at start.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core.copied_files import file_tree, layer_tree
@@ -83,7 +84,7 @@ def describe_file(
     copy = copies[number]
     match field:
         case ("content", str(path)):
-            return file_in(copy.shown.rstrip("/"), path)
+            return file_in(_shown(habitat, copy), path)
         case _:
             return ChangeDescription(dotted("files", habitat.files.index(copy), *field))
 
@@ -101,3 +102,11 @@ def copy_file(habitat: Habitat, copy: FileCopy) -> Copy:
     """Return the step for one entry of `files:`."""
     owner = habitat.user_named(copy.owner)
     return Copy(tuple(copies(file_tree(habitat, copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))))
+
+
+def _shown(habitat: Habitat, copy: FileCopy) -> str:
+    """Return what a person calls a source. One in a layer's folder is called as the copy of that folder calls it."""
+    for layer in habitat.layers:
+        with suppress(ValueError):
+            return "/".join((layer.shown, *copy.source.resolve().relative_to(layer.folder.resolve()).parts))
+    return copy.shown.rstrip("/")

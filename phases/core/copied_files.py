@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from phases.core.errors import ConfigError
 from phases.core.files import tree
 from phases.core.files.dockerignore import dockerignore, file_name
-from phases.core.files.ignore import Ignore, is_one_of
+from phases.core.files.ignore import TOOL_FOLDERS, Ignore, is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,19 +83,20 @@ def layer_tree(habitat: Habitat, layer: ConfigLayer) -> tuple[Item, ...]:
     """Return what phase 6 copies of a layer's folder."""
     if not layer.folder.is_dir():
         return ()
-    return _tree(habitat, "layer", layer.folder, lambda: layer_ignore(habitat, layer, habitat.ignore))
+    return _tree(habitat, "layer", layer.folder, lambda: layer_ignore(habitat, layer))
 
 
-def layer_ignore(habitat: Habitat, layer: ConfigLayer, ignore: Ignore) -> Ignore:
+def layer_ignore(habitat: Habitat, layer: ConfigLayer, *, credentials: bool = True) -> Ignore:
     """Return the rules for what phase 6 leaves out of a layer's folder.
 
     Args:
         habitat: The habitat.
         layer: The layer.
-        ignore: The rules for all folders.
+        credentials: Whether the built-in patterns are to name files with credentials.
     """
     # Sources of volumes change without a build, so no image contains them.
     mounted = is_one_of(layer.folder, (volume.source for volume in habitat.volumes))
+    ignore = habitat.ignore(layer, layer.folder, TOOL_FOLDERS, credentials=credentials)
     ignore = ignore.also(*NOT_IN_PHASE_6, f"/{BEFORE_MIGRATION}").also_if(mounted)
     if layer.name == "local":
         ignore = ignore.also(*_dockerfile_names(habitat))
@@ -114,7 +115,7 @@ def subfolder_tree(habitat: Habitat, layer: ConfigLayer, name: str) -> tuple[Ite
     """Return the tree of `tools` or `tests` in a layer's folder, () if there is none."""
     folder = layer.folder / name
     if folder.is_dir():
-        return _tree(habitat, "", folder, lambda: habitat.ignore)
+        return _tree(habitat, "", folder, lambda: habitat.ignore(layer, folder, TOOL_FOLDERS))
     if os.path.lexists(folder):
         raise ConfigError("is not a folder", where=f"{layer.shown}/{name}", remedy="make it one, or remove it")
     return ()
@@ -122,12 +123,17 @@ def subfolder_tree(habitat: Habitat, layer: ConfigLayer, name: str) -> tuple[Ite
 
 def file_tree(habitat: Habitat, copy: FileCopy) -> tuple[Item, ...]:
     """Return what an entry of `files:` copies. A file that the entry names is copied even if .habignore names it."""
-    return _tree(habitat, "", copy.source, lambda: habitat.ignore)
+    return _tree(habitat, copy.origin.layer, copy.source, lambda: file_ignore(habitat, copy))
+
+
+def file_ignore(habitat: Habitat, copy: FileCopy, *, credentials: bool = True) -> Ignore:
+    """Return the rules for what an entry of `files:` leaves out of its folder. Parameters as of `layer_ignore`."""
+    return habitat.ignore(habitat.layer(copy.origin.layer), copy.source, credentials=credentials)
 
 
 def executable_script(habitat: Habitat, test: TestScript) -> Item:
     """Return the script of a test, which is executable whatever its mode is on the host."""
-    return replace(_tree(habitat, "", test.source, lambda: habitat.ignore)[0], kind="file", mode=0o755)
+    return replace(_tree(habitat, "", test.source, Ignore)[0], kind="file", mode=0o755)
 
 
 def _tree(

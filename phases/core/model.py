@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
 from phases.core.files import tree as files_tree
-from phases.core.files.ignore import CREDENTIALS, DEFAULT_IGNORE, habignore
+from phases.core.files.habignore import rules_of_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -305,16 +304,16 @@ class Habitat(Struct, frozen=True, dict=True):
         """Return whether phase 0 builds a Dockerfile."""
         return bool(self.dockerfile) and self.sources.has_file(self.folder / self.dockerfile)
 
-    @cached_property
-    def ignore(self) -> Ignore:
-        """The rules for what is left out of every copied folder: .habignore of each layer, and the built-in list."""
-        return habignore(layer.folder for layer in self.layers)
+    def ignore(self, layer: ConfigLayer, root: Path, more: tuple[str, ...] = (), *, credentials: bool = True) -> Ignore:
+        """Return the rules for what is left out of the folder `root`, which a layer copies. Raises ConfigError.
 
-    @cached_property
-    def own_ignore(self) -> Ignore:
-        """The same rules without the built-in names of credentials."""
-        clutter = [name for name in DEFAULT_IGNORE if name not in CREDENTIALS]
-        return habignore((layer.folder for layer in self.layers), clutter)
+        Args:
+            layer: The layer.
+            root: The folder.
+            more: Patterns besides the built-in ones.
+            credentials: Whether the built-in patterns are to name files with credentials.
+        """
+        return rules_of_tree(root, layer.folder, more, credentials=credentials)
 
     def layer(self, name: str) -> ConfigLayer:
         """Return the layer with a name."""

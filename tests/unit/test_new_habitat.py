@@ -115,7 +115,14 @@ def test_new_habitat_commented_lines_are_valid_when_uncommented(tmp_path: Path, 
     assert "npm install -g @anthropic-ai/claude-code" in [command.script for command in habitat.setup]
     tree = yaml_tree.load(file, layer="local", shown="config.yaml").value
     assert isinstance(tree, dict)
-    assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {"name", "debug", "uid", "dockerfile", "build"}
+    assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {
+        "name",
+        "debug",
+        "uid",
+        "dockerfile",
+        "build",
+        "hooks",
+    }
 
 
 @pytest.mark.parametrize("urls", [(), (HTTPS,)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core import copied_files
 from phases.core.errors import ConfigError
 from phases.core.files import tree
-from phases.core.files.ignore import is_one_of
+from phases.core.files.ignore import TOOL_FOLDERS, is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,23 +48,23 @@ def _paths(habitat: Habitat, phase: str) -> Iterator[str]:
 
 def _trees(habitat: Habitat, phase: str) -> Iterator[tuple[Path, str, Ignore, Ignore]]:
     """Yield each folder that a phase copies, its name for people, its rules, and those without the built-in list."""
-    ignore, own = habitat.ignore, habitat.own_ignore
     layers = [layer for layer in habitat.layers if layer.dest and layer.folder.is_dir()]
     match phase:
         case "files":
             for layer in layers:
-                yield (
-                    layer.folder,
-                    layer.shown,
-                    copied_files.layer_ignore(habitat, layer, ignore),
-                    copied_files.layer_ignore(habitat, layer, own),
-                )
+                rules, own = (copied_files.layer_ignore(habitat, layer, credentials=named) for named in (True, False))
+                yield layer.folder, layer.shown, rules, own
         case "tools" | "test":
             name = "tools" if phase == "tools" else "tests"
             tested = {test.layer.name for test in habitat.tests}
             for layer in layers:
-                if (layer.folder / name).is_dir() and (phase == "tools" or layer.name in tested):
-                    yield layer.folder / name, f"{layer.shown}/{name}", ignore, own
+                folder = layer.folder / name
+                if folder.is_dir() and (phase == "tools" or layer.name in tested):
+                    rules, own = (
+                        habitat.ignore(layer, folder, TOOL_FOLDERS, credentials=named) for named in (True, False)
+                    )
+                    yield folder, f"{layer.shown}/{name}", rules, own
     for copy in habitat.files:
         if (copy.point.phase if copy.point else "files") == phase and copy.source.is_dir():
-            yield copy.source, copy.shown, ignore, own
+            rules, own = (copied_files.file_ignore(habitat, copy, credentials=named) for named in (True, False))
+            yield copy.source, copy.shown, rules, own

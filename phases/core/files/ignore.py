@@ -33,16 +33,33 @@ CREDENTIALS = (
     *(".bash_history", ".zsh_history", ".sh_history", ".psql_history", ".mysql_history", ".rediscli_history"),
 )
 
+# What editors and file managers write beside a file while a person works on it.
+_EDITOR_FILES = (
+    # vim: swap files, and the file by which it tries whether it may write
+    *(".*.swp", ".*.swo", ".*.swn", ".*.swx", ".swp", ".swo", "4913"),
+    # Emacs: locks and unsaved text; and the copies that many editors keep
+    *(".#*", r"\#*\#", "?*~"),
+    # Kate, gedit, LibreOffice, JetBrains
+    *(".*.kate-swp", ".goutputstream-*", ".~lock.*#", "*___jb_tmp___", "*___jb_old___"),
+    *(".DS_Store", "Thumbs.db", ".nfs*", ".fuse_hidden*"),
+)
+
 #: All built-in patterns: those names, and what no habitat wants.
-DEFAULT_IGNORE = (*CREDENTIALS, ".git", ".DS_Store")
+DEFAULT_IGNORE = (*CREDENTIALS, ".git", *_EDITOR_FILES)
+
+#: Folders of programs that run on the host. They are left out of the folders of layers, which people edit.
+TOOL_FOLDERS = (".idea", ".vscode", "__pycache__")
 
 # Bytes of an ignore file: far above any that a person writes.
 _MAX_BYTES = 1_000_000
 
 # A pattern that needs no library: a name, or its beginning or end; anywhere or at the root; of anything or of a folder.
 _PLAIN = re.compile(
-    r"(?P<root>/?)(?P<star>\*?)(?P<word>[\w.-]*[\w-]|[\w.-]+(?=\*))(?P<more>\*?)(?P<folder>/?)", re.ASCII
+    r"(?P<root>/?)(?P<star>\*?)(?P<word>[\w.~-]*[\w~-]|[\w.~-]+(?=\*))(?P<more>\*?)(?P<folder>/?)", re.ASCII
 )
+
+# Another one: the beginning and the end of a name, which may have one more character before both.
+_ENDS = re.compile(r"(?P<one>\??)(?P<begin>\\#|[\w.~-][\w.~#-]*|)\*(?P<end>\\#|[\w.~#-]*)", re.ASCII)
 
 
 class Rule(NamedTuple):
@@ -97,14 +114,17 @@ def habignore(folders: Iterable[Path], built_in: Sequence[str] = DEFAULT_IGNORE)
         ConfigError: A .habignore is not readable, or has a line that is no pattern.
 
     """
-    lines = list(built_in)
-    for folder in folders:
-        path = folder / ".habignore"
-        own = read_lines(path)
-        for number, line in enumerate(own, start=1):
-            _check_pattern(line, f"{path}:{number}")
-        lines += own
+    lines = [*built_in, *(line for folder in folders for line in habignore_lines(folder))]
     return Ignore(Rule(_gitignore(lines)))
+
+
+def habignore_lines(folder: Path) -> list[str]:
+    """Return the lines of a folder's .habignore. Raises ConfigError as `habignore` does."""
+    path = folder / ".habignore"
+    lines = read_lines(path)
+    for number, line in enumerate(lines, start=1):
+        _check_pattern(line, f"{path}:{number}")
+    return lines
 
 
 def read_lines(path: Path) -> list[str]:
@@ -126,7 +146,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _check_pattern(line: str, where: str) -> None:
-    if _PLAIN.fullmatch(line) or not _is_pattern(line):
+    if is_plain(line) or not _is_pattern(line):
         return
     import pathspec
 
@@ -145,34 +165,58 @@ def _is_pattern(line: str) -> bool:
     return bool(line.strip()) and line[0] != "#"
 
 
+def is_plain(line: str) -> bool:
+    """Return whether a pattern needs no library."""
+    match = _PLAIN.fullmatch(line)
+    return bool(match and not (match["star"] and (match["root"] or match["more"]))) or bool(_ENDS.fullmatch(line))
+
+
 def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
-    """Return a matcher of gitignore patterns, which loads pathspec only for patterns that are not plain."""
+    verdict = gitignore_verdict(lines)
+    return lambda path: bool(verdict(path))
+
+
+def gitignore_verdict(lines: Sequence[str]) -> Callable[[str], bool | None]:
+    """Return a function that says of a path what gitignore patterns do with it.
+
+    It returns True for a path that they leave out, False for one that they include again, and None for all others. It
+    loads pathspec only for patterns that are not plain.
+    """
     rules = [line for line in lines if _is_pattern(line)]
-    matches = [_PLAIN.fullmatch(line) for line in rules]
-    plain = [
-        match.groupdict() for match in matches if match and not (match["star"] and (match["root"] or match["more"]))
-    ]
-    if len(plain) == len(rules):
-        return _plain_matcher(plain)
+    if all(map(is_plain, rules)):
+        return _plain_verdict(rules)
     import pathspec
 
-    return pathspec.GitIgnoreSpec.from_lines(lines).match_file
+    spec = pathspec.GitIgnoreSpec.from_lines(lines)
+    return lambda path: spec.check_file(path).include
 
 
-def _plain_matcher(patterns: Sequence[Mapping[str, str]]) -> Callable[[str], bool]:
-    """Return a matcher of plain patterns, which takes as long for a hundred of them as for one.
+def _plain_verdict(lines: Sequence[str]) -> Callable[[str], bool | None]:
+    """Return the function for plain patterns, which takes as long for a hundred of them as for one.
 
     It answers for the path itself, not for folders above it: the walk does not enter a folder that is left out.
     """
-    of_files = _Words([pattern for pattern in patterns if not pattern["folder"]])
-    of_folders = _Words(patterns)
-    return lambda path: of_folders.match(path[:-1]) if path.endswith("/") else of_files.match(path)
+    matches = [match for line in lines if (match := _PLAIN.fullmatch(line))]
+    ends = [match for line in lines if not _PLAIN.fullmatch(line) and (match := _ENDS.fullmatch(line))]
+    patterns = [match.groupdict() for match in matches]
+    of_files = _Words([pattern for pattern in patterns if not pattern["folder"]], ends)
+    of_folders = _Words(patterns, ends)
+
+    def verdict(path: str) -> bool | None:
+        return (of_folders.match(path[:-1]) if path.endswith("/") else of_files.match(path)) or None
+
+    return verdict
 
 
 class _Words:
-    """The words of plain patterns, sorted by the part of a path that each is compared with."""
+    """The words of plain patterns, sorted by the part of a path that each is compared with.
 
-    def __init__(self, patterns: Sequence[Mapping[str, str]]) -> None:
+    Args:
+        patterns: Matches of _PLAIN.
+        ends: Matches of _ENDS.
+    """
+
+    def __init__(self, patterns: Sequence[Mapping[str, str]], ends: Iterable[re.Match[str]]) -> None:
         def words(*, root: bool, star: bool, more: bool) -> Iterator[str]:
             for pattern in patterns:
                 if (bool(pattern["root"]), bool(pattern["star"]), bool(pattern["more"])) == (root, star, more):
@@ -183,6 +227,9 @@ class _Words:
         self._ends = tuple(words(root=False, star=True, more=False))
         self._begins = tuple(words(root=False, star=False, more=True))
         self._path_begins = tuple(words(root=True, star=False, more=True))
+        self._both_ends = tuple(
+            (len(match["one"]), match["begin"].lstrip("\\"), match["end"].lstrip("\\")) for match in ends
+        )
 
     def match(self, path: str) -> bool:
         name = path.rpartition("/")[2]
@@ -192,4 +239,8 @@ class _Words:
             or name.endswith(self._ends)
             or name.startswith(self._begins)
             or path.startswith(self._path_begins)
+            or any(
+                name.startswith(begin, one) and name.endswith(end) and len(name) >= one + len(begin) + len(end)
+                for one, begin, end in self._both_ends
+            )
         )

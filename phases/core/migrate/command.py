@@ -191,7 +191,7 @@ def _convert(
         env = tuple(str(entry).partition("=")[0] for entry in files.document.get("env") or ())
         has_copies = bool(habitat.files or files.document.get("volumes"))
         existing = ExistingConfig(habitat.user, habitat.workdir, env, has_copies)
-    folder = HabitatFolder(files.folder, habitat.ignore)
+    folder = HabitatFolder(files.folder, lambda root: habitat.ignore(habitat.layer("local"), root))
     has_image = reference != "scratch"
     opened = base_image.opened(project, name, reference, where) if has_image else nullcontext(base_image.EMPTY)
     with opened as base:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from phases.core.copied_files import BEFORE_MIGRATION, NOT_IN_PHASE_6
 from phases.core.files import tree
 from phases.core.files.dockerignore import dockerignore
+from phases.core.files.ignore import TOOL_FOLDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from phases.core.files.ignore import Ignore
@@ -26,11 +27,11 @@ class HabitatFolder:
     """A habitat's folder.
 
     Attributes:
-        ignore: What `.habignore` and the program's defaults leave out of every copy.
+        rules: Returns, for a folder, what `.habignore` and the program's defaults leave out of a copy.
     """
 
     path: Path
-    ignore: Ignore
+    rules: Callable[[Path], Ignore]
 
     @cached_property
     def docker(self) -> Mapping[str, Item]:
@@ -41,7 +42,7 @@ class HabitatFolder:
     @cached_property
     def local(self) -> Mapping[str, Item]:
         """What the habitat has at $LOCAL_PATH."""
-        ignore = self.ignore.also(*NOT_IN_PHASE_6).also_by(dockerignore(self.path))
+        ignore = self.rules(self.path).also(*TOOL_FOLDERS, *NOT_IN_PHASE_6).also_by(dockerignore(self.path))
         return {item.path: item for item in tree.walk(self.path, ignore) if item.path not in _OURS}
 
     def below(self, path: str) -> dict[str, Item]:
@@ -50,7 +51,8 @@ class HabitatFolder:
 
     def is_same_in_files(self, path: str) -> bool:
         """Return whether phase files copies the same of a folder as `docker build`."""
-        copied = {item.path: item.mode for item in tree.walk(self.path / path, self.ignore) if item.path}
+        place = self.path / path
+        copied = {item.path: item.mode for item in tree.walk(place, self.rules(place)) if item.path}
         return {name: item.mode for name, item in self.below(path).items()} == copied
 
     def is_same_at_local_path(self, path: str) -> bool:

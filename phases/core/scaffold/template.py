@@ -30,7 +30,7 @@ _PLACES = """
 #   - WORKDIR=/workspace
 #   - EDITOR=vi
 
-# Everything beside this file is copied into the habitat. `files` copies more, to a path that you choose.
+# Everything here is copied into the habitat, unless `.habignore` names it (as a .gitignore). More files:
 # files:
 #   - source: ~/.gitconfig
 #     dest: ~/.gitconfig
