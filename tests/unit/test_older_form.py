@@ -101,6 +101,32 @@ def test_older_key_without_counterpart_is_named_with_its_line(key: str, text: st
     assert key.rpartition(".")[2].split(":")[0].strip("}") in line or "image" in line
 
 
+#: Values of another kind than the older tool expected.
+ODD = [
+    "scripts: x",
+    "scripts: {a: b}",
+    "scripts:\n  -\n  - {}\n  - [x]\n  - {commands: {a: b}}\n  - {run_as: [a], before: {a: b}, commands: [x]}",
+    "files: [x, {src: [a], description: {a: b}}]\nrepositories: [x, [y]]",
+    "environment: x",
+    "environment: [[a], {b: c}, 5]\nenv: {A: 1}",
+    "container: [a]\nclaude: b\nentry: c",
+    "container: {user: [a], work_dir: {a: b}}",
+    "timeout: [a]",
+    "timeout: {setup: [a], test: {a: b}, repos: }",
+    "volumes: [5, 'a:b:c:d', [x]]\nimage: [a]",
+    "image: {dockerfile: [a], build_args: x}",
+    "setup: {user: {commands: {a: b}}, root: {run_as: [a], commands: [b]}}",
+    "setup: {user: {}}\nrepositories: [{url: u, path: p}]",
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_older_value_of_another_kind_is_converted_once_and_breaks_nothing(text: str) -> None:
+    after = converted(f"{text}\n")
+    assert isinstance(yaml.safe_load(after) or {}, dict)
+    assert converted(after) == after
+
+
 def test_config_of_today_has_nothing_of_the_older_form(tmp_path: Path) -> None:
     text = """\
         base_image: base:1

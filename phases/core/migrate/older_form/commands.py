@@ -151,7 +151,8 @@ def _unwrap(document: Document, name: str, user: str) -> None:
     assert pair
     new = "user" if _is_user(run_as, user) else run_as
     document.report(pair.key, f"setup.{name}.run_as", f"setup.{new}")
-    if commands is None or not commands.value.value:
+    if commands is None or not commands.value.value or isinstance(commands.value, yaml.MappingNode):
+        document.rows[-1].place, document.rows[-1].why = "", "it has no list of commands"
         edits.remove(document, pair)
         return
     is_block = isinstance(commands.value, yaml.SequenceNode) and not commands.value.flow_style

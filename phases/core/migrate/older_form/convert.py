@@ -52,6 +52,7 @@ def convert(text: str, shown: str, *, is_local: bool) -> Converted:
             problem = f"the anchor &{token.value} can't be converted"
             raise ConfigError(problem, where=where, remedy="write the value at each place that uses it")
     document = Document(text)
+    edits.root_to_block(document)
     _convert_references(document)
     build_args = sections.image(document)
     sections.environment(document)

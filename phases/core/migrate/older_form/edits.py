@@ -151,18 +151,33 @@ def to_block(document: Document, name: str) -> None:
     pair = document.pair(name)
     if pair is None or not isinstance(pair.value, yaml.CollectionNode) or not pair.value.flow_style:
         return
-    node, dash = pair.value, "- " * isinstance(pair.value, yaml.SequenceNode)
+    node = pair.value
+    rows = _rows(document, node, "  ")
+    first, last = document.lines[pair.key.start_mark.line], document.lines[node.end_mark.line]
+    header = (first[: node.start_mark.column].rstrip() + last[node.end_mark.column :]).rstrip()
+    count = node.end_mark.line + 1 - pair.key.start_mark.line
+    document.set_lines(pair.key.start_mark.line, count, [header, *rows])
+
+
+def root_to_block(document: Document) -> None:
+    """Write a config that is in brackets as a whole with one line for each key."""
+    root = document.root
+    if root.value and root.flow_style:
+        start, end = root.start_mark.line, root.end_mark.line
+        document.set_lines(start, end + 1 - start, _rows(document, root, ""))
+
+
+def _rows(document: Document, node: yaml.CollectionNode, indent: str) -> list[str]:
+    """Return a line for each element of a collection in brackets, with the comment behind it."""
+    dash = "- " * isinstance(node, yaml.SequenceNode)
     ends = [item[1].end_mark if isinstance(item, tuple) else item.end_mark for item in node.value]
     starts = [item[0].start_mark if isinstance(item, tuple) else item.start_mark for item in node.value]
     rows = []
     for start, end, following in zip(starts, ends, [*starts[1:], node.end_mark], strict=True):
         gap = [line.partition("#")[2].strip() for line in _between(document, end, following)]
         text = " ".join(line.strip() for line in _between(document, start, end))
-        rows.append(f"  {dash}{text}" + "".join(f"  # {words}" for words in gap if words))
-    first, last = document.lines[pair.key.start_mark.line], document.lines[node.end_mark.line]
-    header = (first[: node.start_mark.column].rstrip() + last[node.end_mark.column :]).rstrip()
-    count = node.end_mark.line + 1 - pair.key.start_mark.line
-    document.set_lines(pair.key.start_mark.line, count, [header, *rows])
+        rows.append(f"{indent}{dash}{text}" + "".join(f"  # {words}" for words in gap if words))
+    return rows
 
 
 def text_of(document: Document, node: yaml.Node) -> list[str]:
