@@ -96,6 +96,8 @@ class Files:
         parent = posixpath.dirname(place)
         if parent not in self.nodes:
             self.add(parent, Node("dir"))
+        if self.nodes[parent].kind == "file":
+            raise FileExistsError(f"{parent}: not a directory")
         self.nodes[place] = node
 
     def write(self, path: str, text: str, mode: int = 0o644, uid: int = 0) -> None:

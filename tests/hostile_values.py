@@ -242,6 +242,11 @@ def inside(value: str) -> str:
     return posixpath.normpath("/" + posixpath.join("/workspace", value).lstrip("/"))
 
 
+def is_folder(value: str) -> bool:
+    """Whether a path means a folder by its end."""
+    return value == "~" or posixpath.basename(value) in ("", ".", "..")
+
+
 def persisted(value: str) -> str:
     """The same, with a slash at its end where it is a folder."""
     return inside(value) + ("/" if posixpath.basename(value) in ("", ".", "..") else "")
@@ -319,7 +324,14 @@ PLACES = (
         elsewhere=ROOTS | HOMES | {"a dot"},
         more={"note\n": False, "/proc/self/mem/x": False, "~nobody-here/x": False},
     ),
-    Place("files.dest", _file("dest"), _put("files", "dest"), PATHS | ROOTS, inside, {"~/../x": False, "~/..": False}),
+    Place(
+        "files.dest",
+        _file("dest"),
+        _put("files", "dest"),
+        PATHS,
+        lambda value: f"{inside(value).rstrip('/')}/note" if is_folder(value) else inside(value),
+        {"~/../x": False, "~/..": False},
+    ),
     Place(
         "files.owner",
         _file("owner"),
@@ -348,9 +360,9 @@ PLACES = (
         "volumes.dest",
         _volume("dest"),
         lambda habitat: habitat.volumes[0].dest,
-        PATHS | ROOTS | {"a tilde"},
+        PATHS | ROOTS,
         inside,
-        {"~/x": False, "/proc/..": False},
+        {"~/x": True, "~/..": False, "/proc/..": False},
     ),
     Place(
         "setup user",

@@ -880,6 +880,23 @@ def test_temporary_file_write_failure_error_says_make_room(
     assert str(failed) == f"{tempfile.gettempdir()}: can't be written (No space left on device): make room on the disk"
 
 
+@pytest.mark.parametrize(
+    ("dest", "kind", "text"),
+    [
+        ("/etc", "file", "/etc is a folder in the image, and a file is to be copied there: write /etc/ to copy it"),
+        ("/etc", "link", "/etc is a folder in the image, and a link is to be copied there: write /etc/ to copy it"),
+        ("/etc/passwd", "dir", "/etc/passwd is a file in the image, and a folder is to be copied there: write"),
+        ("/etc/passwd/x", "file", "/etc/passwd is a file in the image, and /etc/passwd/x is to be copied below it: "),
+        ("/etc/passwd/x/y", "dir", "/etc/passwd is a file in the image, and /etc/passwd/x is to be copied below it: "),
+    ],
+)
+def test_copied_entry_of_another_kind_than_image_has_is_error_with_its_line(
+    phase_under_test: PhaseUnderTest, dest: str, kind: Any, text: str
+) -> None:
+    entry = Entry(dest, kind, "root", 0o755, SOMEWHERE, target="/x" if kind == "link" else "")
+    assert str(phase_under_test.fails(Copy((file("/srv/fine"), entry)))).startswith(f"{SOMEWHERE}: {text}")
+
+
 def test_dockerfile_build_copies_from_its_context_and_shows_output(tmp_path: Path) -> None:
     phase_under_test = PhaseUnderTest(tmp_path, phase="dockerfile")
     image = phase_under_test.run_phase(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -519,3 +520,35 @@ def test_copied_file_content_changes_hash_of_its_phase_only(tmp_path: Path, path
     (tmp_path / path).write_text("another byte")
     after = rich(tmp_path)
     assert [phase.NAME for phase in PHASES[1:] if phase.slice(after) != before[phase.NAME]] == [BYTES[path]]
+
+
+# A dest that is a folder
+
+
+@pytest.mark.parametrize(
+    ("dest", "copied"),
+    [
+        ("~/bin/", "~/bin/x.sh"),
+        ("~/bin//", "~/bin/x.sh"),
+        ("~/bin/.", "~/bin/x.sh"),
+        ("~/bin/sub/..", "~/bin/x.sh"),
+        ("~/", "~/x.sh"),
+        ("'~'", "~/x.sh"),
+        ("/", "/x.sh"),
+        ("/etc/", "/etc/x.sh"),
+        (".", "/workspace/x.sh"),
+        ("sub/", "/workspace/sub/x.sh"),
+        ("'${BIN}'", "/opt/bin/x.sh"),
+        ("~/bin", "~/bin"),
+        ("/etc/x", "/etc/x"),
+    ],
+)
+def test_copied_file_goes_into_dest_with_slash_at_end_and_folder_has_its_content_there(
+    tmp_path: Path, dest: str, copied: str
+) -> None:
+    write(tmp_path, "habitats/demo/sub/x.sh")
+    write(tmp_path, "habitats/demo/tree/y")
+    row = "base_image: base:1\nenv: [WORKDIR=/workspace, BIN=/opt/bin/]\nfiles: [{{source: {}, dest: {}}}]\n"
+    assert [copy.dest for copy in load(tmp_path, row.format("sub/x.sh", dest)).files] == [copied]
+    (tree,) = load(tmp_path, row.format("tree", dest)).files
+    assert tree.dest == (posixpath.dirname(copied) if copied.endswith("x.sh") else copied)

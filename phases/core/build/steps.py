@@ -22,7 +22,15 @@ def copy(container: BuildContainer, step: Copy) -> None:
         dest = users.expand(entry.dest, entry.owner, entry.origin)
         owner = users.ids(entry.owner, entry.origin)
         pending = PendingEntry(
-            entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, entry.adopt, entry.sha256
+            entry.kind,
+            entry.mode,
+            owner,
+            entry.source,
+            entry.content,
+            entry.target,
+            entry.adopt,
+            entry.sha256,
+            origin=entry.origin,
         )
         try:
             container.put(dest, pending)

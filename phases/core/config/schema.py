@@ -49,7 +49,10 @@ class FileKeys(_Mapping, kw_only=True, frozen=True):
     """A file or folder of the host that is copied into the habitat."""
 
     source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
-    dest: Annotated[str, _key("Absolute, in the owner's home (~/…), or relative to WORKDIR.")]
+    dest: Annotated[
+        str,
+        _key("Absolute, in the owner's home (~/…), or relative to WORKDIR. With a slash at its end it is a folder."),
+    ]
     owner: Annotated[str, _key("NAME or NAME:GROUP. Default: USER.")] = ""
     mode: Annotated[
         str,

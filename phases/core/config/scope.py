@@ -145,6 +145,11 @@ class Scope:
         # normpath keeps two slashes at the beginning, as POSIX allows.
         return "/" + posixpath.normpath(posixpath.join(self.env.get("WORKDIR") or "/", path)).lstrip("/")
 
+    def names_folder(self, text: str, *key: str | int) -> bool:
+        """Return whether a path can only be a folder by its end, as for cp: a slash, `.`, `..`, or USER's home."""
+        path = self.expand(text, *key)
+        return path == "~" or posixpath.basename(path) in ("", ".", "..")
+
     def host_path(self, text: str, *key: str | int, must_exist: bool = True) -> HostPath:
         """Return a path on the host.
 

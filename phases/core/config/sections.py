@@ -6,6 +6,7 @@ Every function collects the errors of entries in the problems of the scope.
 from __future__ import annotations
 
 import os
+import posixpath
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,9 +91,8 @@ def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[P
         lambda: scope.owner(entry.owner, "files", i, "owner"),
         lambda: points.named_by(entry, "files", i),
     )
-    if dest == "/" and not source.is_dir():
-        where = scope.at("files", i, "dest")
-        raise ConfigError("a file can't be copied to /", where=where, remedy="write its whole path")
+    if scope.names_folder(entry.dest, "files", i, "dest") and not source.is_dir():
+        dest = posixpath.join(dest, source.name)
     return FileCopy(
         source=source,
         shown=shown,

@@ -74,7 +74,7 @@ class SafePaths:
         """Return where a link leads. Raises LinkInTheWay unless root owns it and all folders above it."""
         found = self._info(link)
         target = found.target if found else ""
-        if found is None or found.uid or not all(self._is_roots(folder) for folder in _above(link)):
+        if found is None or found.uid or not all(self._is_roots(folder) for folder in above(link)):
             raise LinkInTheWay(path, link, target)
         return target
 
@@ -87,7 +87,8 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _above(path: str) -> Iterable[str]:
+def above(path: str) -> Iterable[str]:
+    """Yield the folders above a path, the lowest first."""
     while path != "/":
         path = posixpath.dirname(path)
         yield path

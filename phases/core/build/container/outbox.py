@@ -11,6 +11,8 @@ from phases.core.files.tar import Archive
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phases.core.origin import Origin
+
 
 class PendingEntry(Struct, frozen=True):
     """A file, folder or link to put into a build container.
@@ -25,6 +27,7 @@ class PendingEntry(Struct, frozen=True):
         adopt: Whether a folder that exists gets owner and mode too.
         sha256: The digest of `source`.
         is_mount_point: Whether something is mounted there later. It is put only if nothing is there.
+        origin: The place in the config that asks for it.
     """
 
     kind: Literal["file", "dir", "link"]
@@ -36,6 +39,7 @@ class PendingEntry(Struct, frozen=True):
     adopt: bool = False
     sha256: str = ""
     is_mount_point: bool = False
+    origin: Origin | None = None
 
 
 class Outbox:
@@ -45,6 +49,7 @@ class Outbox:
         self._archive: Archive | None = None
         self._links: set[str] = set()  # only the engine knows what is below them
         self._copied: set[str] = set()  # files of which only the archive has the content
+        self.entries: list[tuple[str, PendingEntry]] = []  # of the archive, and of the one that was taken last
 
     @property
     def is_open(self) -> bool:
@@ -53,11 +58,13 @@ class Outbox:
 
     def open(self) -> None:
         """Begin an archive, unless there is one."""
-        self._archive = self._archive or Archive()
+        if self._archive is None:
+            self._archive, self.entries = Archive(), []
 
     def add(self, path: str, entry: PendingEntry) -> None:
         """Add an entry to the open archive."""
         assert self._archive
+        self.entries.append((path, entry))
         if entry.kind == "link":
             self._links.add(path)
         self._archive.add(

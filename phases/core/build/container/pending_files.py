@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from phases.core.build.container import clash
 from phases.core.build.container.file_cache import FileCache, FolderCache
 from phases.core.build.container.outbox import Outbox, PendingEntry
 from phases.core.config.mounts.mountable_paths import within
 from phases.core.container.safe_paths import SafePaths
 from phases.core.engine.types import Stat
-from phases.core.errors import StepError
+from phases.core.errors import EngineError, EngineUnreachable, StepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,7 +105,7 @@ class PendingFiles:
             return
         self.outbox.open()
         for path in self._missing_above(dest):
-            self.outbox.add(path, PendingEntry("dir", 0o755, entry.owner))
+            self.outbox.add(path, PendingEntry("dir", 0o755, entry.owner, origin=entry.origin))
             self.folders.made[path] = 0o755
         if entry.kind == "dir":
             before = self._before(dest)
@@ -160,4 +161,9 @@ class PendingFiles:
         """Send what was put."""
         if archive := self.outbox.take():
             with archive:
-                self._engine.put_archive(self._open(), "/", archive.finish())
+                try:
+                    self._engine.put_archive(self._open(), "/", archive.finish())
+                except EngineUnreachable:
+                    raise
+                except EngineError as error:
+                    raise clash.found_in(self._engine, self._open(), self.outbox.entries) or error from error

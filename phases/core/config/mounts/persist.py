@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.config.mounts import mountable_paths
@@ -26,9 +25,8 @@ def paths(scope: Scope, texts: Iterable[str]) -> tuple[Persisted, ...]:
 
 
 def _path(scope: Scope, text: str, *where: str | int) -> Persisted:
-    written = scope.expand(text, *where)
     path = scope.habitat_path(text, *where)
-    is_folder = posixpath.basename(written) in ("", ".", "..")
+    is_folder = scope.names_folder(text, *where)
     return Persisted(path + "/" if is_folder and path != "/" else path, scope.at(*where))
 
 
