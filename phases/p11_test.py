@@ -66,6 +66,6 @@ def plan(habitat: Habitat) -> list[Step]:
     for test in habitat.tests:
         steps += [
             Copy(tuple(copies((executable_script(habitat, test),), test.dest, habitat.user, test.origin))),
-            Run(habitat.user, 'exec "$1"', test.origin, f"test {test.shown}", args=(test.dest,)),
+            Run(habitat.user, 'exec "$1"', test.origin, f"test {test.shown}", args=(test.dest,), tests=test.shown),
         ]
     return steps

@@ -53,6 +53,7 @@ class Run(Struct, frozen=True):
         known_hosts: A known_hosts file of the host, which allows the script to use the host's SSH agent.
         ends: Whether it is a script of the program. The processes that it starts are killed when it has ended.
         notices: Whether each line of its stdout is a notice for the person.
+        tests: The name of the test whose results its stdout has, if that is TAP; "" for another command.
     """
 
     user: str
@@ -66,6 +67,7 @@ class Run(Struct, frozen=True):
     known_hosts: Path | None = None
     ends: bool = False
     notices: bool = False
+    tests: str = ""
 
 
 class Entry(Struct, frozen=True):

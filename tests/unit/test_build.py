@@ -495,6 +495,35 @@ def test_failed_command_error_shows_exit_code_log_and_output(phase_under_test: P
     assert phase_under_test.log == ["$ the command (as root)", "one"]
 
 
+@pytest.mark.guarantee("tap-failure-fails-build")
+def test_test_with_not_ok_fails_though_its_exit_code_is_0(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.on_execute = lambda _: (0, "1..2\nok 1 - a\nnot ok 2 - b\n")
+    error = phase_under_test.fails(run("test", tests="x.sh"))
+    assert str(error) == (
+        f"{SOMEWHERE}: the command failed: 1 of 2 failed: 2 b: "
+        "fix it, then run the same command; log: .stamps/demo/7-setup.log"
+    )
+    assert error.output == ("$ test", "1..2", "ok 1 - a", "not ok 2 - b")
+
+
+def test_test_with_exit_code_names_its_failed_results(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.on_execute = lambda _: (1, "1..1\nnot ok 1 - b\n")
+    error = phase_under_test.fails(run("test", tests="x.sh"))
+    assert isinstance(error, CommandFailed)
+    assert "the command ended with exit code 1 (1 of 1 failed: 1 b): " in str(error)
+
+
+def test_test_that_prints_tap_shows_counts(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.on_execute = lambda _: (0, "1..2\nok 1\nok 2 # SKIP\n")
+    phase_under_test.run_phase(run("test", tests="x.sh"))
+    assert events.Notice("demo", "x.sh: 1 of 2 passed, 1 skipped") in phase_under_test.seen
+
+
+def test_command_that_is_no_test_may_print_not_ok(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.on_execute = lambda _: (0, "not ok 1\n")
+    assert phase_under_test.run_phase(run("setup"))
+
+
 @pytest.mark.parametrize("removed", [True, False])
 def test_build_container_ended_during_command_is_not_reported_as_command_failure(
     phase_under_test: PhaseUnderTest, removed: bool

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from phases.core import events
 from phases.core.build import base_image, cache_locks, cache_volumes, image_config, steps
 from phases.core.build import failure as build_failure
-from phases.core.build.commands import CommandRunner
+from phases.core.build.commands.runner import CommandRunner
 from phases.core.build.container import layers, volume_mounts
 from phases.core.build.container.container import BuildContainer
 from phases.core.build.container.spec import ContainerSpec

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
+from phases.core.build.commands.test_results import TestResults
 from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
@@ -57,7 +58,10 @@ class CommandRunner:
         if step.user not in users:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
         self._output.write(f"$ {step.title} (as {step.user})")
-        output = _CommandOutput(self._work, self._output, step.origin if step.notices else None)
+        results = TestResults(step.tests)
+        output = _CommandOutput(
+            self._work, self._output, step.origin if step.notices else None, results if step.tests else None
+        )
         env, secrets = self._env_and_secrets(step)
         left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
         self.folder = users.expand(step.workdir or workdir, step.user, step.origin)
@@ -73,7 +77,20 @@ class CommandRunner:
         if container.ended_under(code):
             raise self._cut_off(step, output.last_lines)
         if code:
-            raise self._failure(step, code, output.last_lines)
+            raise self._failure(step, code, output.last_lines, results)
+        if results.is_tap:
+            self._check(step, results, output.last_lines)
+
+    def _check(self, step: Run, results: TestResults, rows: list[str]) -> None:
+        """Show the counts of a test that printed TAP. Raises StepError if a result is not ok."""
+        if results.flaw:
+            raise StepError(
+                f"{step.title} failed: {results.flaw}",
+                where=step.origin,
+                remedy=f"fix it, then run the same command; log: {self._work.shown_log}",
+                output=[*typed(step.script, step.args), *rows],
+            )
+        self._work.emit(events.Notice(self._work.habitat.name, results.counts))
 
     def _env_and_secrets(self, step: Run) -> tuple[dict[str, str], tuple[Value, ...]]:
         secrets = self._work.secrets
@@ -112,10 +129,10 @@ class CommandRunner:
             output=[*typed(step.script, step.args), *rows],
         )
 
-    def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
+    def _failure(self, step: Run, code: int, rows: list[str], results: TestResults) -> CommandFailed:
         """Return the error of a command that failed: for a known exit code, with the line that says why."""
         known = step.remedies.get(code)
-        reason = _verdict(rows) if known else ""
+        reason = _verdict(rows) if known else results.flaw
         printed = "\n".join(rows)
         # What was printed says more than the code: 128 is git's for everything.
         remedy = remedy_for(printed, self._work.habitat, self._work.engine.platform) or known
@@ -136,9 +153,13 @@ class _CommandOutput:
         work: The phase.
         output: Takes the lines.
         notices_about: The place that each line of stdout is a notice about, None if they aren't.
+        results: Takes the lines of stdout, if the command is a test.
     """
 
-    def __init__(self, work: PhaseContext, output: PhaseOutput, notices_about: Origin | None) -> None:
+    def __init__(
+        self, work: PhaseContext, output: PhaseOutput, notices_about: Origin | None, results: TestResults | None
+    ) -> None:
+        self._results = results
         self._work = work
         self._notices_about = notices_about
         self._show = partial(output.lines, show=work.habitat.debug)
@@ -159,6 +180,8 @@ class _CommandOutput:
         self.last_lines.extend(lines[-SHOWN_OUTPUT:])
         del self.last_lines[:-SHOWN_OUTPUT]
         self._show(lines, stream=stream)
+        if self._results and stream == "stdout":
+            self._results.feed(lines)
         if self._notices_about and stream == "stdout":
             for line in lines:
                 text = f"{self._notices_about}: {line}"

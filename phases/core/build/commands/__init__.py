@@ -1,0 +1,1 @@
+"""Runs the commands of a phase, and reads what they print."""
