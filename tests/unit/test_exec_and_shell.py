@@ -118,6 +118,33 @@ def test_exec_on_terminal_finds_start_secrets_and_masks_them(tmp_path: Path) -> 
     assert demo.engine.commands[-1].env["T"] == "s3cret-word"
 
 
+@pytest.mark.parametrize("optional", ["", ", optional: true"])
+def test_exec_from_terminal_without_secret_uses_what_running_habitat_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optional: str
+) -> None:
+    monkeypatch.setenv("TOKEN", "s3cret-word")
+    demo = built_demo(tmp_path, f"secrets: [{{name: T, env: TOKEN, start: true, variable: T{optional}}}]\n")
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    monkeypatch.delenv("TOKEN")
+    for _ in range(2):
+        assert execute(demo, "cat", "/run/secrets/T", shown=True) == (0, [(b"***", False)])
+        assert demo.engine.commands[-1].env["T"] == "s3cret-word"
+    container = demo.engine._container("habitat-demo")
+    if not optional:
+        runtime_start.start_detached(demo.run_anew(), "demo")
+        assert container.memory["/run/secrets/T"] == ("agent", b"s3cret-word")
+    container.memory["/run/secrets/T"] = ("agent", b"what the agent wrote")
+    if optional:
+        assert execute(demo, "true")[0] == 0
+        assert "T" not in demo.engine.commands[-1].env
+    else:
+        with pytest.raises(HabitatError, match="secret T: the environment has no TOKEN"):
+            execute(demo, "true")
+        demo.engine.stop("habitat-demo")
+        with pytest.raises(HabitatError, match="secret T: the environment has no TOKEN"):
+            execute(demo, "true")
+
+
 @pytest.mark.guarantee("exec-passes-bytes-unchanged")
 def test_exec_in_pipe_passes_every_byte_and_masks_events_only(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, WITH_SECRET)

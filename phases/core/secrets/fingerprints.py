@@ -88,6 +88,12 @@ def note(folder: Path, container: Container, values: Iterable[Value]) -> None:
             _append(path, f"{digest}\n")
 
 
+def was_given(folder: Path, container: Container, value: bytes) -> bool:
+    """Return whether a container was given a value, as far as this clone knows. folder: the habitat's state folder."""
+    record = _read(_path(folder, container.id))
+    return record is not None and bool(record.key) and _digest(record.key, value) in record.digests
+
+
 def sweep(folder: Path, engine: Engine) -> None:
     """Remove the records of containers that are gone. folder: the habitat's state folder. Raises StateError."""
     records = [path for path in folder.glob(f"{_FILES}*") if path.is_file()]

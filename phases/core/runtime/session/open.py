@@ -17,6 +17,7 @@ from phases.core.runtime.own_containers import container_name
 from phases.core.runtime.replacement import give_up, put_in_place
 from phases.core.runtime.session import ready
 from phases.core.runtime.session.exit_guard import Guard
+from phases.core.runtime.session.held_secrets import session_secrets
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.session.session import Session
 from phases.core.runtime.stop import container_lock, stop_if_unused
@@ -56,7 +57,7 @@ def open_session(
     habitat = project.habitat(name)
     _warn_of_root(project, habitat)
     host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
-    secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
+    secrets = session_secrets(project, habitat, keeps_optional=skip_delay_if_running)
     presence = Presence(project.state_folder(name))
     session = Session(project, habitat, _NO_CONTAINER, secrets, habitat.user, habitat.workdir, presence)
     guard = session.guard = Guard(project.root, name, habitat.user)
