@@ -87,6 +87,20 @@ def test_split_that_fails_to_build_keeps_order_of_dockerfile(demo: DemoProject) 
     assert not [one for one in demo.engine.containers() if "compare" in one.name]
 
 
+@pytest.mark.guarantee("split-migration-is-compared")
+def test_split_that_is_interrupted_keeps_order_of_dockerfile(demo: DemoProject) -> None:
+    def interrupt(command: Command) -> tuple[int, str] | None:
+        if "echo one" in command.script:
+            raise KeyboardInterrupt
+        return answer(command)
+
+    demo.engine.on_execute = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        split(demo.run_anew(), "demo", {})
+    assert "RUN echo one" in (demo.root / "habitats/demo/Dockerfile.rest").read_text()
+    assert "echo one" not in (demo.root / "habitats/demo/config.yaml").read_text()
+
+
 def test_split_without_anything_to_split_builds_nothing(demo: DemoProject) -> None:
     write(demo.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN --mount=type=bind a\nRUN b\n")
     result = split(demo.run_anew(), "demo", {})

@@ -52,10 +52,12 @@ def split(project: Project, name: str, build_args: Mapping[str, str]) -> Split |
     try:
         command.write(project, divided)
         after = contents(project, name, _build(project, name))
-    except HabitatError as error:
+    except BaseException as error:  # an interrupt, too, leaves nothing that was not compared
         command.write(project, in_order)
         if not in_order.rest:
             (in_order.folder / DOCKERFILE_REST).unlink(missing_ok=True)
+        if not isinstance(error, HabitatError):
+            raise
         raise HabitatError(
             f"split, it can't be built, so the files keep the order of the Dockerfile ({error})",
             where=name,
