@@ -897,3 +897,35 @@ def test_volume_in_short_form_with_mistake_is_one_line_error(tmp_path: Path, row
         mounted_demo(tmp_path, row).build()
     assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:4: volumes: {problem}")
     assert "\n" not in str(excinfo.value)
+
+
+# Files of the engine
+
+
+@pytest.mark.parametrize(
+    ("row", "subject"),
+    [
+        ("{source: note, dest: /etc/hosts}", "note"),
+        ("{source: note, dest: /etc//./resolv.conf, after: setup}", "note"),
+        ("{source: hostname, dest: /etc/}", "hostname"),
+        ("{source: tree, dest: /etc}", "tree"),
+        ("{source: tree/etc, dest: /etc/hosts}", "tree/etc"),
+        ("{source: root, dest: /}", "root"),
+    ],
+)
+def test_copied_file_at_place_of_engines_own_file_is_refused(tmp_path: Path, row: str, subject: str) -> None:
+    for path in ("note", "hostname", "tree/hosts", "tree/etc/x", "root/etc/resolv.conf"):
+        write(tmp_path, f"habitats/demo/{path}")
+    with pytest.raises(ConfigError) as excinfo:
+        load(tmp_path, f"{BASE}files:\n  - {row}\n")
+    text = str(excinfo.value)
+    assert text.startswith(
+        f"habitats/demo/config.yaml:3: files: {subject} would not be in the image: the engine mounts"
+    )
+    assert re.search(r": mount it there instead: `volumes: \[SOURCE:/etc/[a-z.]+:ro\]`$", text)
+
+
+def test_volume_at_place_of_engines_own_file_and_files_beside_it_are_accepted(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/tree/hostsx")
+    write(tmp_path, "data/hosts")
+    assert volumes(tmp_path, "../../data/hosts, dest: /etc/hosts", more="files: [{source: tree, dest: /etc}]\n")

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # Folders of the kernel, at which a volume would hide what the container needs, and below which none can be mounted.
 _KERNEL, _KERNEL_WITH_ALL_BELOW = ("/dev", "/sys"), "/proc"
 
+# Files that the engine mounts into each container.
+_OF_ENGINE = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname")
+
 # Folders in which the program mounts something into every habitat, or into every build.
 _MOUNTED = (SECRETS_FOLDER, "/run/ssh-agent")
 
@@ -41,6 +44,7 @@ def check(habitat: Habitat) -> None:
     with problems:
         check_mount_points(habitat, {volume.dest: volume for volume in habitat.volumes})
     _check_written(habitat, problems)
+    _check_engine_files(habitat, problems)
     _check_read(habitat, problems)
     problems.raise_all()
 
@@ -143,6 +147,16 @@ def _check_written(habitat: Habitat, problems: Problems) -> None:
                 refused.append(path)
                 problem = f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})"
                 problems.add(ConfigError(problem, where=origin, remedy="write another path for one of them"))
+
+
+def _check_engine_files(habitat: Habitat, problems: Problems) -> None:
+    """Refuse to copy something to a file that the engine mounts into each container: no image keeps that."""
+    for file in _OF_ENGINE:
+        for subject, path, origin in written_paths(habitat, file):
+            if path == file:
+                problem = f"{subject} would not be in the image: the engine mounts a file of its own at {file}"
+                remedy = f"mount it there instead: `volumes: [SOURCE:{file}:ro]`"
+                problems.add(ConfigError(problem, where=origin, remedy=remedy))
 
 
 def _check_read(habitat: Habitat, problems: Problems) -> None:
