@@ -28,7 +28,7 @@ _TAKEN = "set USER to that user, or write another number as uid"
 def slice(habitat: Habitat) -> Json:
     """Include the uid and gid to which `uid:` resolves. `uid: host` gives another person another user."""
     ids = habitat.user_ids
-    return {"user": habitat.user} | ({"uid": ids.uid, "gid": ids.gid} if ids else {})
+    return {"user": habitat.user} | ({"uid": ids.uid, "gid": ids.gid} if ids and ids.uid else {})
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
@@ -42,7 +42,7 @@ def plan(habitat: Habitat) -> list[Step]:
     if habitat.user != "root":
         script, origin = CREATE_USER.text, habitat.env.origin("USER")
         steps.append(Run("root", script, origin, f"create user {habitat.user}", args=(habitat.user,), ends=True))
-    if ids := habitat.user_ids:
+    if (ids := habitat.user_ids) and ids.uid:
         script, title = SET_UID.text, f"give {habitat.user} the uid {ids.uid} and the gid {ids.gid}"
         args = (habitat.user, str(ids.uid), str(ids.gid))
         steps.append(Run("root", script, ids.origin, title, args=args, remedies={3: _TAKEN}, ends=True))

@@ -26,7 +26,7 @@ from fake_files import Files, MountedNodes, Node
 from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
 
-from phases.core.container import init_process, side_effects
+from phases.core.container import init_process, memory_limit, side_effects
 from phases.core.engine.docker_api.api import refusal
 from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.engine.types import (
@@ -102,6 +102,8 @@ class FakeContainer:
     volumes: tuple[str, ...] = ()
     log_bytes: int = 0
     stop_signal: str = ""
+    memory_kills: int = 0
+    out_of_memory: bool = False
 
     def seen(self) -> Container:
         return Container(
@@ -114,6 +116,7 @@ class FakeContainer:
             tuple(self.binds),
             self.since,
             self.published if self.running else (),
+            self.out_of_memory,
         )
 
 
@@ -548,12 +551,17 @@ class FakeEngine:
         return self._shell(command, output, patience)
 
     @staticmethod
-    def _shell(command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
+    def _shell(  # noqa: PLR0911 (one for each script)
+        command: Command, output: Callable[[bytes, bool], None], patience: float | None
+    ) -> int:
         container, argv = command.container, command.argv
         if command.script == delivery._RECEIVE.text:
             path, owner, size = command.args
             assert container.tmpfs == posixpath.dirname(path)
             container.memory[path] = (owner, command.stdin[: int(size)])
+            return 0
+        if command.script == memory_limit._KILLS.text:
+            output(b"%d\n" % container.memory_kills, False)
             return 0
         if command.script == delivery._WITHDRAW.text:
             folder, *names = command.args

@@ -230,7 +230,7 @@ class Persisted(Struct, frozen=True):
 
 
 class EntryPoint(Struct, frozen=True):
-    """How the habitat runs after its build; `startup_delay` is in seconds, `network` is one of NETWORKS."""
+    """How the habitat runs after its build: `startup_delay` in seconds, `shm_size` in bytes, `network` of NETWORKS."""
 
     init_command: str = ""
     startup_delay: float = 0
@@ -240,6 +240,7 @@ class EntryPoint(Struct, frozen=True):
     ports: tuple[Port, ...] = ()
     limits: Limits = field(default_factory=Limits)
     persist: tuple[Persisted, ...] = ()
+    shm_size: int = 0
 
 
 class Habitat(Struct, frozen=True, dict=True):
@@ -248,7 +249,7 @@ class Habitat(Struct, frozen=True, dict=True):
     Attributes that are not a key of the config, or not as the config has them:
         folder: habitats/NAME on the host.
         base_origin: The line of `base_image`.
-        user_ids: The uid and gid for USER, None if any will do.
+        user_ids: The uid and gid for USER, None if any will do; 0 if `uid: host` has no effect, since that is root.
         secret_files: The files of all secrets, also of those that a later layer replaces.
         required: The paths of `verify-fs`, each with its line.
         timeouts: Seconds, by the name of the phase.

@@ -23,6 +23,7 @@ from phases import (
     p11_test,
     p12_final,
 )
+from phases.core.container.users import uid_warning
 from phases.protocol import (
     Copy,
     Entry,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.model import Habitat
+
 
 BASE = "base_image: debian\n"
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -173,7 +175,10 @@ def test_users_phase_run_as_root_takes_uid_of_sudo_or_none(
     for name, value in sudo.items():
         monkeypatch.setenv(name, value)
     ids = load(tmp_path, f"{BASE}uid: host\n").user_ids
-    assert (ids and (ids.uid, ids.gid)) == numbers
+    assert ids is not None
+    assert (ids.uid, ids.gid) == (numbers or (0, 0))
+    warning = uid_warning(load(tmp_path, f"{BASE}uid: host\n"))
+    assert ("config.yaml:2: uid: host has no effect, since you are root: " in warning) is (numbers is None)
     if numbers is None:
         assert p02_users.slice(load(tmp_path, f"{BASE}uid: host\n")) == {"user": "agent"}
 

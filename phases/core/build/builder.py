@@ -20,6 +20,7 @@ from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.stamps import task_name
+from phases.core.container.users import uid_warning
 from phases.core.errors import HabitatError, NotFound, SourceChanged
 from phases.core.files.phase_log import PhaseLog
 from phases.registry import PHASES, mounts_caches
@@ -72,6 +73,7 @@ class Builder:
         """
         # If a signal ends this, the phase stays recorded, since `close` returns where the run was.
         self._locks.begin(name, phase)
+        self._report_uid(name, phase)
         try:
             result = self._build(name, phase)
             if phase is PHASES[-1]:
@@ -104,6 +106,11 @@ class Builder:
         except HabitatError:
             project.stamps.drop(task_name(phase, name))
             raise
+
+    def _report_uid(self, name: str, phase: Phase) -> None:
+        """Warn of a `uid: host` without effect, where it would have one."""
+        if phase.NAME == "users" and (text := uid_warning(self.project.habitat(name))):
+            self.project.bus.emit(events.Notice(name, text, warning=True))
 
     def _built_by_another_run(self, name: str, phase: Phase) -> bool:
         """Take the build lock, unless this run has it. Return whether another run has built the phase meanwhile."""

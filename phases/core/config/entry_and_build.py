@@ -25,7 +25,7 @@ _MAX_CPUS = 4096
 
 def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
     """Return how the habitat runs. Collects errors; raises Consequence then."""
-    init, delay, ready, command, network, published, limits, kept = scope.problems.all(
+    init, delay, ready, command, network, published, limits, kept, shm = scope.problems.all(
         lambda: _init(scope, entry.init_command),
         lambda: _delay(scope, entry.startup_delay),
         lambda: _ready(scope, entry.ready),
@@ -34,6 +34,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         lambda: ports(scope, entry.ports, entry.network),
         lambda: _limits(scope, entry.limits, "entry", "limits"),
         lambda: persist.paths(scope, entry.persist),
+        lambda: _size(scope, entry.shm_size, "entry", "shm_size"),
     )
     return EntryPoint(
         init_command=init,
@@ -44,6 +45,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         ports=published,
         limits=limits,
         persist=kept,
+        shm_size=shm,
     )
 
 
@@ -121,11 +123,7 @@ def _limits(scope: Scope, limits: schema.LimitsKeys, *where: str) -> Limits:
 
 
 def _memory(scope: Scope, text: str, *where: str) -> int:
-    try:
-        memory = units.size(text)
-    except ValueError:
-        remedy = "write it like 512m or 4g"
-        raise ConfigError(f"{text!r} is not a size", where=scope.at(*where), remedy=remedy) from None
+    memory = _size(scope, text, *where)
     if 0 < memory < _MIN_MEMORY:
         problem = "memory is less than the 6m that an engine accepts"
         raise ConfigError(problem, where=scope.at(*where), remedy="write 6m or more")
@@ -138,3 +136,11 @@ def _check_counts(scope: Scope, limits: schema.LimitsKeys, *where: str) -> None:
         scope.problems.add(ConfigError(f"cpus is {limits.cpus:g}", where=scope.at(*where, "cpus"), remedy=remedy))
     if limits.pids < 0:
         raise ConfigError(f"pids is {limits.pids}", where=scope.at(*where, "pids"), remedy="write 0 or more, like 4096")
+
+
+def _size(scope: Scope, text: str, *where: str) -> int:
+    try:
+        return units.size(text)
+    except ValueError:
+        remedy = "write it like 512m or 4g"
+        raise ConfigError(f"{text!r} is not a size", where=scope.at(*where), remedy=remedy) from None

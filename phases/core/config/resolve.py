@@ -239,15 +239,15 @@ def _user_ids(scope: Scope, text: str) -> UserIds | None:
         ids = (int(text), int(text))
     else:
         raise ConfigError(f"uid is {text[:40]!r}", where=where, remedy=f"write host, or a number from 1 to {_MAX_UID}")
-    if ids and scope.user == "root":
+    if ids != (0, 0) and scope.user == "root":
         raise ConfigError("uid needs a USER other than root", where=where, remedy="set another USER, or leave uid out")
-    return UserIds(*ids, where) if ids else None
+    return UserIds(*ids, where)
 
 
-def _ids_of_person() -> tuple[int, int] | None:
-    """Return uid and gid of the person who runs this, with sudo too; None for root."""
+def _ids_of_person() -> tuple[int, int]:
+    """Return uid and gid of the person who runs this, with sudo too; (0, 0) for root."""
     uid, gid = os.getuid(), os.getgid()
     if uid == 0:
         texts = [os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
         uid, gid = map(int, texts) if all(re.fullmatch(r"[0-9]{1,9}", text) for text in texts) else (0, 0)
-    return (uid, gid or uid) if uid else None
+    return (uid, gid or uid) if uid else (0, 0)

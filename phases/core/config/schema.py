@@ -195,6 +195,9 @@ class EntryKeys(_Mapping, kw_only=True, frozen=True):
         ),
     ] = []
     limits: LimitsKeys = LimitsKeys()
+    shm_size: Annotated[
+        str, _key("Size of /dev/shm, such as 1g. Default: 64m.", pattern=rf"^\s*{_whole(units.BYTES)[1:-1]}\s*$")
+    ] = ""
     persist: Annotated[
         list[str], _key("Paths that outlive the container and its image; that of a folder ends with a slash.")
     ] = []

@@ -171,7 +171,8 @@ def _restrictions(habitat: Habitat) -> list[str]:
     flags = {
         "--security-opt no-new-privileges": True,
         f"--network {habitat.entry.network}": habitat.entry.network != "bridge",
-        f"--memory {limits.memory}": limits.memory,
+        f"--memory {limits.memory} --memory-swap {limits.memory}": limits.memory,
+        f"--shm-size {habitat.entry.shm_size}": habitat.entry.shm_size,
         f"--cpus {limits.cpus:g}": limits.cpus,
         f"--pids-limit {limits.pids}": limits.pids,
     }

@@ -120,6 +120,7 @@ class Container(Struct, frozen=True):
         binds: Its bind mounts. The list of containers has none.
         since: When it was started, or when it ended if it doesn't run. The list of containers has none.
         ports: The ports that are published now.
+        out_of_memory: Whether it ended, and a process was killed at its memory limit. The list of containers has none.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Container(Struct, frozen=True):
     binds: tuple[Bind, ...] = ()
     since: datetime | None = None
     ports: tuple[Port, ...] = ()
+    out_of_memory: bool = False
 
 
 class Bind(Struct, frozen=True):
@@ -156,6 +158,7 @@ class Restrictions(Struct, frozen=True):
         memory: The limit of its memory, in bytes.
         cpus: The limit of its CPUs.
         pids: The limit of its processes and threads.
+        shm: The bytes of /dev/shm, 0 for the engine's default.
     """
 
     privileges: bool = True
@@ -163,6 +166,7 @@ class Restrictions(Struct, frozen=True):
     memory: int = 0
     cpus: float = 0
     pids: int = 0
+    shm: int = 0
 
 
 UNCONFINED = Restrictions()

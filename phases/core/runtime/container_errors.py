@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phases.core.cache import image_labels
-from phases.core.container import shell_errors
+from phases.core.container import memory_limit, shell_errors
 from phases.core.container.remedies import architecture_remedy
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.runtime.output_check import output_check
@@ -62,11 +62,14 @@ def end_error(
         remedy = f"doit start:{habitat.name} makes a new one"
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy=remedy)
     init = habitat.entry.init_command
-    remedies = [_init_remedy(project, log)] if init else []
+    limit, killed = habitat.entry.limits.memory, ""
+    if current and current.out_of_memory and limit:
+        killed = f" ({memory_limit.killed('entry.limits.memory', limit)})"
+    remedies = ["raise the limit"] if killed else [_init_remedy(project, log)] if init else []
     if not is_new(container.name):  # such a one is removed
         remedies.append(f"see docker logs {container.name}")
     return StartError(
-        f"the init command ended: {init}" if init else f"container {container.name} was stopped",
+        (f"the init command ended: {init}" if init else f"container {container.name} was stopped") + killed,
         where=habitat.name,
         remedy="; ".join(remedies) or "run the same command again",
         output=_masked(output_check(project, habitat.name, container, secrets), log),

@@ -146,12 +146,14 @@ def restrictions(habitat: Habitat) -> Restrictions:
     """Return the container's restrictions: no more privileges than USER's, and the limits that the config sets."""
     entry = habitat.entry
     limits = asdict(entry.limits)
-    return Restrictions(privileges=False, network=entry.network != "none", **limits)
+    return Restrictions(privileges=False, network=entry.network != "none", shm=entry.shm_size, **limits)
 
 
 def restrictions_label(habitat: Habitat) -> str:
     """Return the value of LABEL_RESTRICTIONS."""
-    limits = [f"{key}={value:g}" for key, value in asdict(restrictions(habitat)).items()]
+    values = asdict(restrictions(habitat))
+    # Containers of versions without shm_size have no such part, and need no replacement.
+    limits = [f"{key}={value:g}" for key, value in values.items() if key != "shm" or value]
     return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LABEL_REPLACES = "habitat.replaces"
 
 # The parts of LABEL_RESTRICTIONS, and the keys of the config that they are made from.
-_KEYS = {"network": "entry.network", "port": "entry.ports"}
+_KEYS = {"network": "entry.network", "port": "entry.ports", "shm": "entry.shm_size"}
 
 #: Why a container is replaced that has an older image.
 OLDER_IMAGE = "its image is out of date"

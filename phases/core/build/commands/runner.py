@@ -11,6 +11,7 @@ from phases.core.build.commands.test_results import TestResults
 from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
+from phases.core.container import memory_limit
 from phases.core.container.remedies import remedy_for
 from phases.core.container.users import NO_USER
 from phases.core.errors import CommandFailed, Conflict, NotFound, PhaseTimeout, StepError
@@ -77,7 +78,9 @@ class CommandRunner:
         if container.ended_under(code):
             raise self._cut_off(step, output.last_lines)
         if code:
-            raise self._failure(step, code, output.last_lines, results)
+            limit = self._work.habitat.build.limits.memory
+            killed = memory_limit.report(self._work.engine, container.id, "build.limits.memory", limit)
+            raise self._failure(step, code, output.last_lines, results, killed)
         if results.is_tap:
             self._check(step, results, output.last_lines)
 
@@ -129,14 +132,17 @@ class CommandRunner:
             output=[*typed(step.script, step.args), *rows],
         )
 
-    def _failure(self, step: Run, code: int, rows: list[str], results: TestResults) -> CommandFailed:
-        """Return the error of a command that failed: for a known exit code, with the line that says why."""
+    def _failure(self, step: Run, code: int, rows: list[str], results: TestResults, killed: str) -> CommandFailed:
+        """Return the error of a command that failed: for a known exit code, with the line that says why.
+
+        killed: That a process was killed at the memory limit, "" if none was.
+        """
         known = step.remedies.get(code)
-        reason = _verdict(rows) if known else results.flaw
+        reason = killed or (_verdict(rows) if known else results.flaw)
         printed = "\n".join(rows)
         # What was printed says more than the code: 128 is git's for everything.
         remedy = remedy_for(printed, self._work.habitat, self._work.engine.platform) or known
-        remedy = remedy or "fix it, then run the same command"
+        remedy = "raise the limit" if killed else remedy or "fix it, then run the same command"
         return CommandFailed(
             f"{step.title} ended with exit code {code}" + (f" ({reason})" if reason else ""),
             where=step.origin,

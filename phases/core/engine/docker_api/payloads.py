@@ -31,11 +31,15 @@ def container(
         "Tmpfs": {mount.dest: _TMPFS for mount in mounts if isinstance(mount, Tmpfs)},
         "PortBindings": _port_bindings(ports),
         "Memory": restrictions.memory,
+        # The sum of memory and swap. Without it, an engine allows as much swap as memory.
+        "MemorySwap": restrictions.memory,
         "NanoCpus": round(restrictions.cpus * 1e9),
         "NetworkMode": "default" if restrictions.network else "none",
     }
     if restrictions.pids:
         host["PidsLimit"] = restrictions.pids
+    if restrictions.shm:
+        host["ShmSize"] = restrictions.shm
     if not restrictions.privileges:
         host["SecurityOpt"] = ["no-new-privileges"]
     return {

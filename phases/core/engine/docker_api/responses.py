@@ -138,6 +138,7 @@ def container(row: Row) -> Container:
         ),
         _since(row),
         published_ports(row["NetworkSettings"].get("Ports")),
+        bool(row["State"].get("OOMKilled")) and not row["State"]["Running"],
     )
 
 

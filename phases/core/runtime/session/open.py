@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from phases.core import events
 from phases.core.cache import host_mounts
+from phases.core.container.users import uid_warning
 from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.runtime.new_container import ContainerChanged
@@ -55,7 +56,7 @@ def open_session(
         HabitatError: The habitat can't be started.
     """
     habitat = project.habitat(name)
-    _warn_of_root(project, habitat)
+    _warn(project, habitat)
     host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
     secrets = session_secrets(project, habitat, keeps_optional=skip_delay_if_running)
     presence = Presence(project.state_folder(name))
@@ -186,7 +187,9 @@ def _report_wait(session: Session, holder: str) -> None:
     session.project.bus.emit(events.Notice(session.habitat.name, text))
 
 
-def _warn_of_root(project: Project, habitat: Habitat) -> None:
+def _warn(project: Project, habitat: Habitat) -> None:
+    if text := uid_warning(habitat):
+        project.bus.emit(events.Notice(habitat.name, text, warning=True))
     for volume in habitat.volumes:
         if volume.gives_root:
             text = f"{volume.shown} gives every process in {habitat.name} root access to this machine"

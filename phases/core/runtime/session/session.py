@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.container import root_environment
+from phases.core.container import memory_limit, root_environment
 from phases.core.container.init_process import container_ended
 from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from phases.core.project import Project
     from phases.core.runtime.session.exit_guard import Guard
     from phases.core.runtime.session.presence import Presence
+
+# The exit code of a command that was killed.
+_KILLED = 137
 
 # Seconds that the engine may take to report the end of a container, and between two checks.
 _END_TIMEOUT, _PAUSE = 2, 0.1
@@ -92,6 +95,7 @@ class Session(Struct):
         self.own_execs = 0
         if container_ended(self.project.engine, self.container.id, code) and (error := self.end_error()):
             raise error
+        self._report_memory(code)
         return code
 
     def _run_once(self, argv: Sequence[str], runner: Runner) -> int:
@@ -123,6 +127,17 @@ class Session(Struct):
         for port in self.ports:
             text = f"port {port.inside}: {port.url}" + (", also from other machines" if port.is_open else "")
             self.project.bus.emit(events.Notice(self.habitat.name, text))
+
+    def _report_memory(self, code: int) -> None:
+        """Name the memory limit if a command failed since a process was killed there.
+
+        In a container that ran before, such a process may be an earlier one, unless the command itself was killed.
+        """
+        if code == _KILLED or (code and self.was_started):
+            limit = self.habitat.entry.limits.memory
+            text = memory_limit.report(self.project.engine, self.container.id, "entry.limits.memory", limit)
+            if text:
+                self.project.bus.emit(events.Notice(self.habitat.name, text, warning=True))
 
     def keep_running(self) -> None:
         """Keep the container running after the last session."""
