@@ -212,7 +212,7 @@ class FakeEngine:
         self._record("images")
         return [
             Image(image_id, self._tags_of(image_id), dict(image.labels))
-            for image_id, image in self._images.items()
+            for image_id, image in list(self._images.items())
             if self._tags_of(image_id) or not self._children(image_id)
         ]
 
@@ -220,7 +220,7 @@ class FakeEngine:
         self._record("stored")
         return [
             ImageSize(image_id, image.parent, sum(layer.size for layer in self._layers(image_id)), image.created)
-            for image_id, image in self._images.items()
+            for image_id, image in list(self._images.items())
         ]
 
     def layers(self, image: str) -> list[Layer]:
@@ -237,10 +237,10 @@ class FakeEngine:
         return [*(self._layers(below.config.id) if below else ()), Layer(image_id, size)]
 
     def _tags_of(self, image_id: str) -> tuple[str, ...]:
-        return tuple(tag for tag, tagged in self._tags.items() if tagged == image_id)
+        return tuple(tag for tag, tagged in list(self._tags.items()) if tagged == image_id)
 
     def _children(self, image_id: str) -> list[str]:
-        return [child for child, image in self._images.items() if image.parent == image_id]
+        return [child for child, image in list(self._images.items()) if image.parent == image_id]
 
     def _id_of(self, reference: str) -> str | None:
         if reference in self._images:

@@ -18,6 +18,7 @@ from unit_helpers import DemoProject, make_user, write
 
 from phases.core import events
 from phases.core.build.builder import Builder
+from phases.core.cache import image_labels
 from phases.core.cache.image_labels import COMMENT
 from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
@@ -134,14 +135,15 @@ def test_rebuilt_phase_untags_later_snapshots_before_own_tag(demo: DemoProject) 
     write(demo.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
     demo.engine.calls.clear()
     demo.build(until="setup")
-    assert [call[:2] for call in demo.engine.called("commit", "untag")][1:] == [
+    calls = [call[:2] for call in demo.engine.called("commit", "untag") if image_labels.REMOVED not in call[1]]
+    assert calls[1:] == [
         ("untag", "habitat-demo:final"),
         ("untag", "habitat-demo:12-final"),
         ("untag", "habitat-demo:9-tools"),
         ("untag", "habitat-demo:8-repos"),
     ]
-    order = [call[0] for call in demo.engine.called("commit", "untag", "tag", "remove_image")]
-    assert order == ["commit", *["untag"] * 4, "tag", "remove_image"]
+    order = [c[0] for c in demo.engine.called("commit", "untag", "tag") if image_labels.REMOVED not in str(c)]
+    assert order == ["commit", *["untag"] * 4, "tag"]
     assert set(demo.engine.tags()) == {*TAGS[: TAGS.index("habitat-demo:7-setup") + 1], "base:1"}
 
 

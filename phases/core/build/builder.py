@@ -174,7 +174,8 @@ class Builder:
         parent = project.assessments.parent_id(name, phase)
         self._publisher.check_lock(name, phase, parent)
         labels = self._publisher.labels(habitat, phase)
-        image = run_phase(self._context(habitat, phase), parent, phase.plan(habitat), labels)
+        with project.engine.timeout.in_phase():
+            image = run_phase(self._context(habitat, phase), parent, phase.plan(habitat), labels)
         self._publisher.publish(name, phase, image, parent)
         project.slices.keep(project.habitat(name), phase)
         self._known_files.save(name)
@@ -233,6 +234,7 @@ class Builder:
         self._clear([name for name in building if self._locks.is_held(name)])
         self._locks.release_all()
         project.connection.close_locks()
+        project.connection.wait_for_tasks()
         self._pools.remover.wait(until_gone=bool(building))
         project.bus.close()
         return [task_name(phase, name) for name, phase in building.items()]

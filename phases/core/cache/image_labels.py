@@ -38,6 +38,10 @@ COMMENT = "snapshot of a habitat"
 _OWN_LABEL = re.compile(rf"habitat\..*|(?:{'|'.join(NAMES)})\.hash", re.DOTALL)
 
 
+#: Begins the tag of an image that is to be removed.
+REMOVED = "removed-"
+
+
 def repository(habitat: str) -> str:
     """Return the repository of a habitat's images: their tags without the part after the colon."""
     return f"habitat-{habitat}"
@@ -51,6 +55,11 @@ def snapshot_tag(habitat: str, phase: Phase) -> str:
 def final_tag(habitat: str) -> str:
     """Return the tag of the image that the habitat runs in, which is also the snapshot of the last phase."""
     return f"{repository(habitat)}:final"
+
+
+def removed_tag(habitat: str, image: str) -> str:
+    """Return the tag that keeps an image until it is removed in the background. image: its id."""
+    return f"{repository(habitat)}:{REMOVED}{image.removeprefix('sha256:')[:12]}"
 
 
 def failed_tag(habitat: str, phase: Phase) -> str:

@@ -13,17 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from phases.core.cache.image_index import ImageIndex
+    from phases.core.cache.removals import ImageRemovals
     from phases.core.engine.protocol import Engine
     from phases.core.engine.types import Image
     from phases.protocol import Phase
 
 
 class ImageStore:
-    """Tags, untags and removes the images of a project's habitats, and keeps `image_index` up to date."""
+    """Tags, untags and removes the images of a project's habitats, and keeps `image_index` up to date.
 
-    def __init__(self, engine: Engine, image_index: ImageIndex) -> None:
+    Args:
+        engine: The engine.
+        image_index: The images of the engine.
+        removals: Removes images in the background.
+    """
+
+    def __init__(self, engine: Engine, image_index: ImageIndex, removals: ImageRemovals) -> None:
         self._engine = engine
         self._image_index = image_index
+        self._removals = removals
 
     def publish(self, name: str, phase: Phase, image: Image) -> None:
         """Move a phase's tag to its new image, and remove the replaced image unless something uses it.
@@ -37,7 +45,7 @@ class ImageStore:
         for tag in tags:
             self._engine.tag(image.id, tag)
         for old_id in replaced:
-            self._engine.remove_image(old_id)
+            self._removals.remove(old_id)
         self._image_index.add(replace(image, tags=tuple(tags)))
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
@@ -75,8 +83,11 @@ class ImageStore:
         """
         tagged = self._tagged(name, phases)
         count = self._count_untagged(tagged)
-        for tag in tagged:
-            self._engine.untag(tag)
+        images = {image.id: set(image.tags) for image in self._image_index.all()}
+        last = (image for image in dict.fromkeys(tagged.values()) if images.get(image, set()) <= tagged.keys())
+        with self._removals.of_untagged(name, list(last)):
+            for tag in tagged:
+                self._engine.untag(tag)
         self._image_index.drop(tagged)
         return count
 
@@ -113,7 +124,7 @@ class ImageStore:
 
     def has_untagged(self, name: str) -> bool:
         """Return whether `sweep` may find something to remove."""
-        return bool(self._untagged(name))
+        return bool(self._untagged(name)) or self._removals.are_left(name, self._image_index.all())
 
     def _untagged(self, name: str) -> list[Image]:
         """Return the untagged images with the habitat's label. An image that a person made from one has it, too."""
@@ -126,9 +137,10 @@ class ImageStore:
         if self._image_index.tagged(image_labels.dockerfile_tag(name)):
             self._engine.untag(image_labels.dockerfile_tag(name))
             self._image_index.refresh()
+        self._removals.resume(name, self._image_index.all())
         for image in self._untagged(name):
             if self._is_committed_here(image.id):
-                self._engine.remove_image(image.id)
+                self._removals.remove(image.id)
 
     def _is_committed_here(self, image: str) -> bool:
         """Return whether this program committed an image. An image made from it does not inherit its comment."""

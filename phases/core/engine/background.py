@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Seconds that a creation may still take when the run is ending: a little more than a request may (`timeouts`).
-_CLOSING_TIMEOUT = 2.5
+_CLOSING_TIMEOUT = 1.6
 
 
 class ContainerCreator:
@@ -76,6 +76,51 @@ class ContainerCreator:
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._busy, timeout)
+
+
+class BackgroundTasks:
+    """Calls functions one after the other in a thread, while the run continues.
+
+    Args:
+        on_error: Is called with each error that a function raises.
+    """
+
+    def __init__(self, on_error: Callable[[HabitatError], None]) -> None:
+        self._on_error = on_error
+        self._changed = threading.Condition()
+        self._waiting: list[Callable[[], None]] = []
+        self._is_running = False
+
+    def add(self, call: Callable[[], None]) -> None:
+        """Call a function after all that were added before."""
+        with self._changed:
+            self._waiting.append(call)
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting:
+                    self._is_running = False
+                    self._changed.notify_all()
+                    return
+                call = self._waiting.pop(0)
+            try:
+                call()
+            except HabitatError as error:
+                self._on_error(error)
+
+    def drop(self) -> None:
+        """Forget the functions that have not been called yet."""
+        with self._changed:
+            self._waiting.clear()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all functions have returned, `timeout` seconds at most. Return whether they have."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._is_running, timeout)
 
 
 class BackgroundRemover:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
 #: Seconds that the engine may take to answer. Commits of gigabytes take a while.
 ANSWER_TIMEOUT = 600
 
-#: Seconds without an answer after which the person is told which request is waiting.
-SILENCE = 10
+#: Seconds without an answer after which the person is told which request is waiting; and the same within a phase,
+#: whose line is shown meanwhile.
+SILENCE, PHASE_SILENCE = 2, 10
 
 #: The timeout of a socket, in seconds: how often `RequestTimer` checks how long a request has been waiting.
 POLL_INTERVAL = 0.25
 
 # Seconds that a request may take once the run is ending: the first, and those after one that got no answer.
-_CLOSING_TIMEOUT, _NEXT_CLOSING_TIMEOUT = 2.0, 0.5
+# Together with what follows, a run on a silent engine ends within 2 seconds.
+_CLOSING_TIMEOUT, _NEXT_CLOSING_TIMEOUT = 1.2, 0.1
 
 
 class ResponseTimeout:
@@ -39,6 +42,21 @@ class ResponseTimeout:
         self._interrupted: list[str] = []
         self._timed_out: list[str] = []
         self._shortened_at: float | None = None
+        self._phases = 0
+
+    @contextmanager
+    def in_phase(self) -> Iterator[None]:
+        """Report only long waits meanwhile, since the person sees which phase runs."""
+        self._phases += 1
+        try:
+            yield
+        finally:
+            self._phases -= 1
+
+    @property
+    def silence(self) -> float:
+        """The seconds after which a request that waits is reported."""
+        return PHASE_SILENCE if self._phases else SILENCE
 
     def shorten(self) -> None:
         """Wait for seconds only from now on, because the run is ending."""
@@ -120,7 +138,7 @@ class RequestTimer:
         if self._timeout.remaining(self._last_received, self._expected) <= 0:
             self._timeout.record_timeout(self._action)
             raise TimeoutError(self._action)
-        if not self._is_reported and self._silent >= self._expected + SILENCE and self._action:
+        if not self._is_reported and self._silent >= self._expected + self._timeout.silence and self._action:
             self._is_reported = True
             self._timeout.report(waiting_message(self._action, self._sent_at))
 

@@ -9,6 +9,7 @@ from phases.core import events
 from phases.core.bus import Bus
 from phases.core.cache.image_index import ImageIndex
 from phases.core.cache.image_store import ImageStore
+from phases.core.cache.removals import ImageRemovals
 from phases.core.cache.slices import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.cache.temporary_containers import TemporaryContainers
@@ -103,7 +104,7 @@ class Project:
     @cached_property
     def store(self) -> ImageStore:
         """Tags and removes the images of the habitats."""
-        return ImageStore(self.engine, self.image_index)
+        return ImageStore(self.engine, self.image_index, ImageRemovals(self.engine, self.connection.tasks.add))
 
     # Habitats
 

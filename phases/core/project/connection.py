@@ -6,12 +6,17 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from phases.core.engine.background import BackgroundTasks
+from phases.core.engine.timeouts import SILENCE
+from phases.core.errors import EngineUnreachable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phases.core.engine.background import ContainerCreator
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Engine
+    from phases.core.errors import HabitatError
 
 
 class EngineConnection:
@@ -21,6 +26,9 @@ class EngineConnection:
         connect: Returns the engine.
         maker: Makes containers until the run is told to stop.
         report: Shows a warning about an engine that is slow to answer.
+
+    Attributes:
+        tasks: What the engine is asked to do while the run continues.
     """
 
     def __init__(self, connect: Callable[[], Engine], maker: ContainerCreator, report: Callable[[str], None]) -> None:
@@ -30,6 +38,23 @@ class EngineConnection:
         self._locks: EngineLocks | None = None
         self._guard = threading.RLock()
         self._hurries = False
+        self._has_reported = False
+        self.tasks = BackgroundTasks(self._report_leftover)
+
+    def _report_leftover(self, error: HabitatError) -> None:
+        # The next request reports an engine that is gone. One of several refusals is enough.
+        if not isinstance(error, EngineUnreachable) and not self._has_reported:
+            self._has_reported = True
+            self._report(f"{error}: the next run that builds the habitat does that")
+
+    def wait_for_tasks(self) -> None:
+        """Wait for what the engine does in the background, unless the run has to end, and say so if it takes long."""
+        if self._hurries:
+            self.tasks.drop()
+            return
+        if not self.tasks.wait(SILENCE):
+            self._report("waiting for the engine to remove old images; Ctrl-C leaves them to the next run")
+            self.tasks.wait()
 
     @cached_property
     def engine(self) -> Engine:

@@ -60,6 +60,7 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
         project.store.sweep(name)
         for phase in gone:
             _discard(state_dir(project.root, name).glob(f"{slug(phase)}.*"))
+    project.connection.wait_for_tasks()
     return images
 
 
@@ -75,6 +76,7 @@ def clean_all(project: Project, name: str) -> int:
             path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)
         )
         fingerprints.sweep(folder, project.engine)
+    project.connection.wait_for_tasks()
     # The folder says that this project had the habitat, as long as its containers and volumes are there.
     if not ours and not volumes_of(project.engine, name):
         with contextlib.suppress(OSError):  # the folder isn't empty: a start has its files in it
