@@ -8,14 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_engine import FakeEngine
 from unit_helpers import DemoProject
 
 from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.engine import timeouts
-from phases.core.engine.background import BackgroundTasks
+from phases.core.engine.background import BackgroundTasks, ContainerCreator
 from phases.core.engine.timeouts import RequestTimer, ResponseTimeout
 from phases.core.errors import EngineError, HabitatError
+from phases.core.project.connection import EngineConnection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +129,22 @@ def test_wait_outside_of_phase_is_reported_after_two_seconds(in_phase: bool, sec
         with timeout.in_phase():
             assert timeout.silence == seconds
     assert timeout.silence == 2
+
+
+def test_engine_that_is_slow_to_connect_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phases.core.project.connection.SILENCE", 0.05)
+    reported: list[str] = []
+
+    def connect() -> FakeEngine:
+        time.sleep(0.3)
+        return FakeEngine()
+
+    assert EngineConnection(connect, ContainerCreator(), reported.append).engine
+    assert reported == ["still waiting for the engine to answer; Ctrl-C ends the run"]
+    reported.clear()
+    assert EngineConnection(FakeEngine, ContainerCreator(), reported.append).engine
+    time.sleep(0.1)
+    assert reported == []
 
 
 def test_run_that_ends_gives_up_on_silent_engine_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,15 @@ class EngineConnection:
     @cached_property
     def engine(self) -> Engine:
         """The engine. Raises EngineUnreachable."""
-        engine = self._connect()
+        waiting = threading.Timer(
+            SILENCE, self._report, ["still waiting for the engine to answer; Ctrl-C ends the run"]
+        )
+        waiting.daemon = True
+        waiting.start()
+        try:
+            engine = self._connect()
+        finally:
+            waiting.cancel()
         engine.timeout.report = self._report
         if self._hurries:
             engine.timeout.shorten()
