@@ -119,7 +119,8 @@ def test_main_process_and_docker_exec_have_clean_environment(attacked_habitat: A
         assert (rows.get("LD_PRELOAD"), rows.get("BASH_ENV")) == ("", "")
         assert rows["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert attacked_habitat.agent('echo "$LD_PRELOAD $BASH_ENV"') == "/workspace/evil.so /workspace/env.sh\n"
-    assert attacked_habitat.agent('echo "${PATH%%:/usr*}"') == "/habitat/system/tools/bin:/workspace/bin\n"
+    path = "/habitat/system/tools/bin:/workspace/bin:/home/agent/.local/bin"
+    assert attacked_habitat.agent('echo "${PATH%%:/usr*}"') == f"{path}\n"
     assert attacked_habitat.marks() == []
 
 
