@@ -142,6 +142,8 @@ class Env:
         try:
             self.values[name] = self._value(name, len(definitions) - 1, ())
         except RecursionError:
+            # Most others of the chain would fail the same way, each after as many steps.
+            self._failed.update(self._definitions)
             problem = f"env: {name} needs too many other variables, each of which needs another"
             raise ConfigError(problem, where=definitions[-1][1], remedy="write its value without them") from None
         self._length += len(self.values[name])

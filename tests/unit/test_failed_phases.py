@@ -28,7 +28,6 @@ from phases.core.errors import (
     StartError,
     StateError,
 )
-from phases.core.events import Line
 from phases.core.files import phase_log
 from phases.core.runtime import clean, logs
 from phases.core.runtime import debug as runtime_debug
@@ -447,7 +446,7 @@ def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
     shown = [line for line in log.read_text().splitlines() if "left out" in line]
     demo.run_anew()
     logs.show_phase(demo.project, "demo", "setup")
-    assert [event.text for event in demo.seen if isinstance(event, Line) and "left out" in event.text] == shown
+    assert [line for line in demo.lines() if "left out" in line] == shown
 
 
 def test_debug_of_failure_without_command_has_no_again_command(tmp_path: Path) -> None:

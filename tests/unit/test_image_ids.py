@@ -24,8 +24,9 @@ FINAL = ("habitat-demo:final", "habitat-demo:12-final")
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> DemoProject:
-    return built_demo(tmp_path, "entry: {command: 'true'}\n")
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoProject:
+    monkeypatch.setenv("TOKEN", "a-long-secret")
+    return built_demo(tmp_path, "secrets: [{name: T, env: TOKEN, start: true}]\nentry: {command: 'true'}\n")
 
 
 def take_tags(demo: DemoProject) -> str:
@@ -40,6 +41,7 @@ def while_secrets_are_fetched(monkeypatch: pytest.MonkeyPatch, project: Project,
     values = project.vault.values
 
     def meanwhile(secrets: Iterable[Secret]) -> tuple[Value, ...]:
+        monkeypatch.setattr(project.vault, "values", values)
         act()
         project.image_index.refresh()  # as another habitat of the same run does
         return values(secrets)

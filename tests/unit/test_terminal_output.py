@@ -60,8 +60,8 @@ def test_long_failure_on_terminal_shows_remedies_on_own_lines(tmp_path: Path) ->
     script = on_a_terminal(tmp_path, "hello")
     script.fails("hello", "setup", LONG, started=False)
     assert script.transcript().splitlines() == [
-        "❌ setup:hello: habitats/hello/config.yaml:12: setup command",
-        "   2 of 2 ended with exit code 2",
+        "❌ habitats/hello/config.yaml:12: setup command 2 of 2 ended",
+        "   with exit code 2",
         "   → fix it, then run the same command",
         "   → log: .stamps/hello/7-setup.log",
         "   → doit debug:hello opens a shell there",
@@ -71,7 +71,7 @@ def test_long_failure_on_terminal_shows_remedies_on_own_lines(tmp_path: Path) ->
 def test_short_failure_on_terminal_is_one_line(tmp_path: Path) -> None:
     script = on_a_terminal(tmp_path, "hello")
     script.fails("hello", "setup", HabitatError("it is broken", remedy="fix it"), started=False)
-    assert script.transcript() == "❌ setup:hello: it is broken: fix it\n"
+    assert script.transcript() == "❌ it is broken: fix it\n"
 
 
 def test_failures_of_parallel_habitats_begin_each_line_with_name(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Print how many processes of this container were killed at its memory limit: with cgroups of version 2 or 1.
 
 for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
