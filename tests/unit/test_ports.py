@@ -121,6 +121,39 @@ def test_start_prints_url_of_each_port(tmp_path: Path) -> None:
     assert int(number) >= 32768
 
 
+#: What the kernel prints of servers on 127.0.0.1:3000, [::1]:3001, 127.0.0.1 and 0.0.0.0:3002, [::ffff:127.0.0.1]:3004
+#: and 127.0.0.53:53/udp, and of a connection from 127.0.0.1:3003.
+SOCKETS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100007F:0BBA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   2: 00000000:0BBA 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   3: 0100007F:0BBB 0100007F:A1B2 01 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when
+   0: 00000000000000000000000001000000:0BB9 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+   1: 0000000000000000FFFF00000100007F:0BBC 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+ 9: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   101        0 2 2 0 0
+"""
+
+
+@pytest.mark.parametrize("way", ["start", "detached", "shell"])
+def test_server_on_loopback_address_of_published_port_is_warned_of(tmp_path: Path, way: str) -> None:
+    demo = built_demo(tmp_path, "3000, 3001, 3002, 3003, 3004, 3005, 53:53/udp")
+    demo.engine.on_execute = lambda command: (1, SOCKETS) if command.argv[0] == "cat" else None
+    match way:
+        case "start":
+            start(demo)
+        case "detached":
+            runtime_start.start_detached(demo.run_anew(), "demo")
+        case _:
+            runtime_start.start_detached(demo.run_anew(), "demo")
+            runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(interactive=True))
+    assert [text.partition(":")[0] for text in demo.notices() if "its server" in text] == [
+        *("port 3000/tcp", "port 3001/tcp", "port 3004/tcp", "port 53/udp")
+    ]
+
+
 def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "80, 81")
     for _ in range(2):

@@ -48,6 +48,8 @@ def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> i
     else:
         opened = open_session(project, name, find_or_start, skip_delay_if_running=True)
     with opened as session:
+        if not session.was_started:
+            session.warn_of_unreachable_ports()
         return session.run(SHELL, runner)
 
 

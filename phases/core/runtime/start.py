@@ -61,6 +61,7 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
         session.check_shell()  # no command follows that would fail
         session.keep_running()
         urls = ", ".join(port.url for port in session.ports)
+        session.warn_of_unreachable_ports()
     at = f" at {urls}" if urls else ""
     text = f"{container_name(name)} is running{at}: doit shell:{name} opens a shell in it, doit stop:{name} stops it"
     project.bus.emit(events.Notice(name, text))

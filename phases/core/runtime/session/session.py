@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.container import memory_limit, root_environment
+from phases.core.container import listeners, memory_limit, root_environment
 from phases.core.container.init_process import container_ended
 from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
@@ -127,6 +127,19 @@ class Session(Struct):
         for port in self.ports:
             text = f"port {port.inside}: {port.url}" + (", also from other machines" if port.is_open else "")
             self.project.bus.emit(events.Notice(self.habitat.name, text))
+        self.warn_of_unreachable_ports()
+
+    def warn_of_unreachable_ports(self) -> None:
+        """Name each published port whose server listens on 127.0.0.1 in the container: connections to it are reset."""
+        if not (ports := self.ports):
+            return
+        unreachable = listeners.only_on_loopback(self.project.engine, self.container.id)
+        for protocol, inside in sorted({(port.protocol, port.inside) for port in ports} & unreachable):
+            text = (
+                f"port {inside}/{protocol}: its server listens on 127.0.0.1, where no published port leads: "
+                "let it listen on 0.0.0.0"
+            )
+            self.project.bus.emit(events.Notice(self.habitat.name, text, warning=True))
 
     def _report_memory(self, code: int) -> None:
         """Name the memory limit if a command failed since a process was killed there.
