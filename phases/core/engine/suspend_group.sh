@@ -8,6 +8,7 @@
 # Read state, process group and foreground group of a process.
 look() {
     IFS= read -r line <"/proc/$1/stat" || return 1
+    # shellcheck disable=SC2086 # the fields are to become words
     set -- ${line##*) }
     state=$1 group=$3 foreground=$6
 }

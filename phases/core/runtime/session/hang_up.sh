@@ -15,6 +15,7 @@ sign=$1 to_all=$2 to_end=$3 sessions=" $4 " groups=" $5 "
 # Read parent, group, session and foreground group of the process in $folder.
 look() {
     IFS= read -r line <"$folder/stat" || return 1
+    # shellcheck disable=SC2086 # the fields are to become words
     set -- ${line##*) }
     parent=$2 group=$3 session=$4 foreground=$6
 }
