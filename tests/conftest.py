@@ -121,9 +121,14 @@ class CommandResult:
     @property
     def ran(self) -> list[str]:
         """The phases that ran, in the order of phases. Those with nothing to do share a line."""
-        lines = [line.partition("✅ ")[2] for line in self.out.splitlines() if line.startswith("[") and "✅" in line]
-        names = [name for line in lines for name in re.split(r" \(|: nothing", line)[0].split(", ")]
+        names = [name for line in self.out.splitlines() for name in phases_of_line(line)]
         return sorted(names, key=NAMES.index)
+
+
+def phases_of_line(line: str) -> list[str]:
+    """The phases that a line of a run reports as done: one, or all that had nothing to do."""
+    _, done, text = line.partition("✅ ")
+    return re.split(r" \(|: nothing", text)[0].split(", ") if done and line.startswith("[") else []
 
 
 class Project:

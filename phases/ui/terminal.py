@@ -176,7 +176,7 @@ def _passing_signals(process: Piped) -> Iterator[None]:
 def _raw(fd: int) -> Iterator[None]:
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # what a person has typed by now is kept
         yield
     finally:
         with suppress(termios.error):  # the terminal is gone

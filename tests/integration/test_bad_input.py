@@ -53,7 +53,7 @@ BROKEN = {
           xyzzy: 1
         """,
         ":3: entry: unknown key 'xyzzy': "
-        "known here: command, init_command, limits, network, persist, ports, ready, startup_delay",
+        "known here: command, init_command, limits, network, persist, ports, ready, shm_size, startup_delay",
     ),
     "missing-key": BrokenConfig(
         """
@@ -299,12 +299,6 @@ def test_broken_habitat_alone_is_one_line_and_fails(project: Project) -> None:
             "❌ habitats/alone/config.yaml:1: there is no base_image and no Dockerfile: "
             "add `base_image: debian:bookworm-slim`, or a Dockerfile beside it\n"
         )
-
-
-def test_volume_destination_below_home_is_refused(project: Project) -> None:
-    """Whose home is not said; it must not become a folder that is called ~."""
-    project.habitat("homely", "base_image: debian\nvolumes:\n  - source: dodo.py\n    dest: ~/dodo.py\n")
-    assert "broken: habitats/homely/config.yaml:4: " in project.doit("list")
 
 
 def test_habitat_folder_with_invalid_image_name_is_error(project: Project) -> None:

@@ -8,7 +8,17 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, RunningDoit, clear, docker, fresh_name, left_containers, snapshots, wait_until
+from conftest import (
+    Project,
+    RunningDoit,
+    clear,
+    docker,
+    fresh_name,
+    left_containers,
+    phases_of_line,
+    snapshots,
+    wait_until,
+)
 
 from phases.registry import PHASES
 from phases.ui.verbs.registry import NAMES as VERBS
@@ -140,14 +150,14 @@ def test_output_of_two_habitats_names_habitat_in_each_line(built_habitats: tuple
     assert all(row.startswith(tuple(f"{name} │ " for name in two_habitats.names)) for row in rows), result.out
     for name in two_habitats.names:
         own = [row.partition(" │ ")[2] for row in rows if row.startswith(name)]
-        assert [row.split()[2] for row in own if "✅" in row and row.startswith("[")] == NAMES
+        assert sorted((phase for row in own for phase in phases_of_line(row)), key=NAMES.index) == NAMES
 
 
 def test_output_percentages_grow_to_100(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
     two_habitats, result = built_habitats
     for name in two_habitats.names:
         values = [int(value) for value in re.findall(rf"^{name} │ \[(\d+)%\]", result.out, re.MULTILINE)]
-        assert len(values) == 2 * len(NAMES)
+        assert len(values) > len(NAMES)
         assert values == sorted(values)
         assert values[-1] == 100
 
@@ -493,7 +503,7 @@ def test_clean_removes_all_built_images_and_no_started_container(two_habitats: T
     assert result.code == 0, result.out
     for name in two_habitats.names:
         assert snapshots(name) == {}
-        assert not (two_habitats.project.root / ".stamps" / name).exists()
+        assert not list((two_habitats.project.root / ".stamps" / name).glob("[0-9]*"))
         assert f"{name}: removed 10 images" in result
     assert containers(two_habitats.first) == sorted([plain, running, f"habitat-{two_habitats.first}"])
     for container in containers(two_habitats.first):

@@ -19,6 +19,7 @@ from conftest import (
     fresh_name,
     inspect,
     left_containers,
+    phases_of_line,
     snapshots,
     untagged,
     wait_until,
@@ -131,8 +132,8 @@ def ran(results: list[CommandResult]) -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = {}
     for result in results:
         for line in result.out.splitlines():
-            if match := re.match(r"(?:(\S+) +│ )?\[\d+%\] ✅ (\w+) ", line):
-                counts.setdefault(match[1] or "", Counter())[match[2]] += 1
+            if match := re.match(r"(?:(\S+) +│ )?(\[\d+%\] ✅ .*)", line):
+                counts.setdefault(match[1] or "", Counter()).update(phases_of_line(match[2]))
     return counts
 
 

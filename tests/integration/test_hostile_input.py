@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from conftest import PREFIX, CommandResult, Project, clear, fresh_name, inspect, snapshots
-from hostile_values import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, Case, make_on_host, note, quoted
+from hostile_values import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, Case, is_folder, make_on_host, note, quoted
 
 from phases.core.errors import printable
 
@@ -234,9 +234,10 @@ class HostileHabitat:
     def fill_files(self) -> None:
         for value in BUILT["files.dest"].values():
             dest = f"/odd/{self.count}/{value.lstrip('/').replace('..', 'up')}"
-            self.host_file(f"sources/{self.count}", value)
-            self.config["files"].append({"source": f"sources/{self.count}", "dest": quoted(dest)})
-            self.arrives_at(dest, value)
+            source = str(self.count)
+            self.host_file(f"sources/{source}", value)
+            self.config["files"].append({"source": f"sources/{source}", "dest": quoted(dest)})
+            self.arrives_at(f"{dest}/{source}" if is_folder(dest) else dest, value)
         for value in BUILT["files.source"].values():
             self.host_file(f"named/{value}", value)
             self.config["files"].append({"source": f"named/{quoted(value)}", "dest": f"/named/{self.count}"})
