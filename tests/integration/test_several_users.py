@@ -225,7 +225,7 @@ def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(clones: TwoClon
         for name in locks_of(engine, f"build {clones.name}"):
             engine.remove_volume(name)
         with RunningDoit(two, f"final:{clones.name}") as other:
-            other.wait_for("setup runs")
+            wait_until(lambda: locks_of(engine, f"build {clones.name}"))
             clones.gate.unlink()
             results = [building.end(), other.end()]
     assert [result.code for result in results] == [2, 0], results
