@@ -165,3 +165,24 @@ def test_run_that_ends_gives_up_on_silent_engine_within_two_seconds(monkeypatch:
             timers[-1].retry(silent)
         timers.append(RequestTimer(timeout, f"another {number}"))
     assert now - 1000 < 2.3
+
+
+def test_error_that_cannot_be_reported_is_raised_by_wait_and_other_tasks_run() -> None:
+    """Such as OutputLost, if nobody reads the output any longer. The run must not wait for ever."""
+    done: list[str] = []
+
+    def fail() -> None:
+        raise EngineError("the engine refuses")
+
+    def lose(error: HabitatError) -> None:
+        raise KeyboardInterrupt(str(error))
+
+    tasks = BackgroundTasks(lose)
+    for call in (fail, partial(done.append, "second")):
+        tasks.add(call)
+    with pytest.raises(KeyboardInterrupt, match="the engine refuses"):
+        tasks.wait(5)
+    assert tasks.wait(5)
+    tasks.add(partial(done.append, "third"))
+    assert tasks.wait(5)
+    assert done == ["second", "third"]

@@ -90,27 +90,39 @@ class BackgroundTasks:
         self._changed = threading.Condition()
         self._waiting: list[Callable[[], None]] = []
         self._is_running = False
+        self._failure: BaseException | None = None
 
     def add(self, call: Callable[[], None]) -> None:
         """Call a function after all that were added before."""
         with self._changed:
             self._waiting.append(call)
             if not self._is_running:
-                self._is_running = True
-                threading.Thread(target=self._work, daemon=True).start()
+                self._begin()
+
+    def _begin(self) -> None:
+        self._is_running = True
+        threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                if not self._waiting:
-                    self._is_running = False
-                    self._changed.notify_all()
-                    return
-                call = self._waiting.pop(0)
-            try:
-                call()
-            except HabitatError as error:
-                self._on_error(error)
+        failure: BaseException | None = None
+        try:
+            while call := self._next():
+                try:
+                    call()
+                except HabitatError as error:
+                    self._on_error(error)
+        except BaseException as error:  # noqa: BLE001 (such as that nobody reads our output: `wait` raises it)
+            failure = error
+        with self._changed:
+            self._failure = self._failure or failure
+            self._is_running = False
+            if self._waiting:  # added meanwhile
+                self._begin()
+            self._changed.notify_all()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            return self._waiting.pop(0) if self._waiting else None
 
     def drop(self) -> None:
         """Forget the functions that have not been called yet."""
@@ -118,9 +130,16 @@ class BackgroundTasks:
             self._waiting.clear()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all functions have returned, `timeout` seconds at most. Return whether they have."""
+        """Wait until all functions have returned, `timeout` seconds at most. Return whether they have.
+
+        Raises the first error, such as OutputLost, that is no HabitatError, or that `on_error` raised.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: not self._is_running, timeout)
+            have_returned = self._changed.wait_for(lambda: not self._is_running, timeout)
+            if failure := self._failure:
+                self._failure = None
+                raise failure
+            return have_returned
 
 
 class BackgroundRemover:
