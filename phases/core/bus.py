@@ -30,6 +30,6 @@ class Bus:
                 subscriber(event)
 
     def close(self) -> None:
-        """From now on nothing is told: the run is over, whatever its threads are still at."""
+        """Drop all further events: the run is over, though some of its threads may still work."""
         with self._lock:
             self._closed = True

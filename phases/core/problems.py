@@ -1,4 +1,4 @@
-"""Collect the errors of one config, so that a person is told all of them at once."""
+"""Collects the errors of one config, so that a run can report all of them at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value")
 
-# The layers, in the order in which errors are told, the person's own first.
+# The layers in the order in which their errors are reported: the habitat's own first.
 _LAYERS = ("local", "shared", "system")
 
 # More errors of one config help nobody.
@@ -23,7 +23,7 @@ _MOST = 50
 
 
 class Consequence(ConfigError):
-    """An error that follows from another error, which was collected. It is not told."""
+    """An error that follows from another error, which was collected. It is not reported."""
 
     def __init__(self) -> None:
         super().__init__("another value of the config is wrong")

@@ -278,6 +278,7 @@ def test_dockerfile_image_retagged_builds_again(
         for image in (base, tool):
             tag(image, 1)
         assert project.doit(f"base:{name}").ran == ["dockerfile", "base"]
+        old = docker("image", "inspect", "--format", "{{.Id}}", tool)
         tag(tool, 2)
         assert f"image {tool} of the Dockerfile: moved from " in project.doit("plan", name)
         assert project.doit(f"base:{name}").ran == ["dockerfile", "base"]
@@ -285,6 +286,7 @@ def test_dockerfile_image_retagged_builds_again(
     finally:
         for image in (base, tool):
             engine.untag(image)
+    docker("image", "rm", old)
 
 
 def test_dockerfile_is_built_without_docker_command(unbuilt_habitat: DockerfileHabitat) -> None:

@@ -90,7 +90,7 @@ def opened(project: Project, name: str, reference: str, where: str) -> Iterator[
             raise EngineError(f"{reference} can't be pulled ({error.message})", where=where, remedy=remedy) from error
     if config is None:
         raise EngineError(f"the engine has no image {reference}", where=where, remedy="run the same command again")
-    with _container(project, name, config.id) as container:
+    with temporary_container(project, name, config.id) as container:
         yield BaseImage(
             config,
             UserDatabase(lambda path: engine.read_file(container, path) or b""),
@@ -100,8 +100,8 @@ def opened(project: Project, name: str, reference: str, where: str) -> Iterator[
 
 
 @contextmanager
-def _container(project: Project, name: str, image: str) -> Iterator[str]:
-    """Create a container of an image that is never started, and remove it at the end."""
+def temporary_container(project: Project, name: str, image: str) -> Iterator[str]:
+    """Create a container of an image without starting it, and remove it at the end."""
     engine = project.engine
     project.temporary_containers.sweep(_PURPOSE, name)
 

@@ -11,9 +11,9 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from phases.core.container import root_environment
-from phases.core.container.init_process import IDLE
 from phases.core.errors import EngineError
 from phases.core.files.shell_program import ShellProgram
+from phases.core.migrate.base_image import temporary_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 _LIST = ShellProgram(__file__, "list_contents.sh")
-
-# A part of the names of the containers that this creates.
-_PURPOSE = "compare"
 
 _ACCOUNTS = ("passwd", "group", "shadow")
 
@@ -67,19 +64,9 @@ def contents(project: Project, name: str, image: str) -> Contents:
         EngineError: The image can't be listed: it lacks find, stat or sha256sum.
     """
     engine = project.engine
-    project.temporary_containers.sweep(_PURPOSE, name)
-
-    def make() -> str:
-        container = engine.create(image, project.temporary_containers.passing_name(_PURPOSE, name), IDLE)
-        project.cleanups.add(name, lambda: engine.remove(container))
-        return container
-
-    container = project.maker.make(make)
-    try:
+    with temporary_container(project, name, image) as container:
         engine.start(container)
         code, text = root_environment.run(engine, container, _LIST.text)
-    finally:
-        project.cleanups.run(name)
     if code:
         last = next(iter(text.splitlines()[-1:]), f"exit code {code}")
         remedy = "its image needs find, stat and sha256sum: migrate without --split"

@@ -25,7 +25,7 @@ COMMANDS = ("clean", "forget", "help", "ignore", "info", "list", "new", "run", "
 #: What may be before the colon of a task.
 KINDS = (*VERB_NAMES, *PHASE_NAMES)
 
-#: What an error may suggest: whoever follows it builds, stops, overwrites and removes nothing.
+#: The commands that an error may suggest. They build, stop, overwrite and remove nothing.
 HARMLESS = frozenset({"help", "info", "list", "status", *(verb.NAME for verb in VERBS if verb.HARMLESS)})
 
 
