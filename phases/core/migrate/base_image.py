@@ -90,7 +90,7 @@ def opened(project: Project, name: str, reference: str, where: str) -> Iterator[
             raise EngineError(f"{reference} can't be pulled ({error.message})", where=where, remedy=remedy) from error
     if config is None:
         raise EngineError(f"the engine has no image {reference}", where=where, remedy="run the same command again")
-    with temporary_container(project, name, config.id) as container:
+    with temporary_container(project, name, config.id, _PURPOSE) as container:
         yield BaseImage(
             config,
             UserDatabase(lambda path: engine.read_file(container, path) or b""),
@@ -100,13 +100,13 @@ def opened(project: Project, name: str, reference: str, where: str) -> Iterator[
 
 
 @contextmanager
-def temporary_container(project: Project, name: str, image: str) -> Iterator[str]:
-    """Create a container of an image without starting it, and remove it at the end."""
+def temporary_container(project: Project, name: str, image: str, purpose: str) -> Iterator[str]:
+    """Create a container of an image without starting it, and remove it at the end. purpose: a part of its name."""
     engine = project.engine
-    project.temporary_containers.sweep(_PURPOSE, name)
+    project.temporary_containers.sweep(purpose, name)
 
     def make() -> str:
-        container = engine.create(image, project.temporary_containers.passing_name(_PURPOSE, name), IDLE)
+        container = engine.create(image, project.temporary_containers.passing_name(purpose, name), IDLE)
         project.cleanups.add(name, lambda: engine.remove(container))
         return container
 

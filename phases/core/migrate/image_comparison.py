@@ -64,7 +64,7 @@ def contents(project: Project, name: str, image: str) -> Contents:
         EngineError: The image can't be listed: it lacks find, stat or sha256sum.
     """
     engine = project.engine
-    with temporary_container(project, name, image) as container:
+    with temporary_container(project, name, image, "compare") as container:
         engine.start(container)
         code, text = root_environment.run(engine, container, _LIST.text)
     if code:
