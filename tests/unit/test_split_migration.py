@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from unit_helpers import DemoProject, make_user, write
 
+from phases.core import events
 from phases.core.errors import HabitatError
 from phases.core.migrate import image_comparison
 from phases.core.migrate.command import migrate
@@ -99,6 +102,42 @@ def test_split_that_is_interrupted_keeps_order_of_dockerfile(demo: DemoProject) 
         split(demo.run_anew(), "demo", {})
     assert "RUN echo one" in (demo.root / "habitats/demo/Dockerfile.rest").read_text()
     assert "echo one" not in (demo.root / "habitats/demo/config.yaml").read_text()
+
+
+def test_split_that_is_interrupted_does_not_wait_for_old_images(demo: DemoProject) -> None:
+    """The second build removes the images of the first one in the background."""
+    may_remove = threading.Event()
+    project = demo.run_anew()
+    part = project.anew()
+    part.connection.tasks.add(lambda: (may_remove.wait(20), None)[1])
+    project.connection.hurry()
+    begin = time.monotonic()
+    part.connection.wait_for_tasks()
+    assert time.monotonic() - begin < 5
+    may_remove.set()
+
+
+def test_split_that_begins_after_an_interrupt_does_not_wait_either(demo: DemoProject) -> None:
+    may_remove = threading.Event()
+    project = demo.run_anew()
+    project.connection.hurry()
+    part = project.anew()
+    part.connection.tasks.add(lambda: (may_remove.wait(20), None)[1])
+    begin = time.monotonic()
+    part.connection.wait_for_tasks()
+    assert time.monotonic() - begin < 5
+    may_remove.set()
+
+
+def test_engine_that_is_slow_after_a_split_is_reported(demo: DemoProject) -> None:
+    project = demo.run_anew()
+    seen: list[events.Event] = []
+    project.bus.subscribe(seen.append)
+    part = project.anew()
+    part.engine.timeout.report("waiting")
+    part.bus.close()
+    project.engine.timeout.report("still waiting")
+    assert [event.text for event in seen if isinstance(event, events.Notice)] == ["waiting", "still waiting"]
 
 
 def test_split_without_anything_to_split_builds_nothing(demo: DemoProject) -> None:

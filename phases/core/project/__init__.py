@@ -41,6 +41,7 @@ class Project:
         connect: Returns the engine. It is called when the engine is first needed.
         shares: Whether a build takes over snapshots of other habitats.
         ask: Asks the person a question (see `trust`).
+        parent: The connection of the run that this project is a part of; None for a run of its own.
 
     Attributes:
         maker: Makes containers until the run is told to stop.
@@ -49,7 +50,13 @@ class Project:
     """
 
     def __init__(
-        self, root: Path, connect: Callable[[], Engine], *, shares: bool = False, ask: Ask = lambda *_: None
+        self,
+        root: Path,
+        connect: Callable[[], Engine],
+        *,
+        shares: bool = False,
+        ask: Ask = lambda *_: None,
+        parent: EngineConnection | None = None,
     ) -> None:
         self.root = root
         self.shares = shares
@@ -64,8 +71,12 @@ class Project:
             lambda name, text: self.bus.emit(events.Notice(name, text, warning=True)),
         )
         self.maker = ContainerCreator()
-        self.connection = EngineConnection(
-            connect, self.maker, lambda text: self.bus.emit(events.Notice("", text, warning=True))
+        self.connection = (
+            parent.child(self.maker)
+            if parent
+            else EngineConnection(
+                connect, self.maker, lambda text: self.bus.emit(events.Notice("", text, warning=True))
+            )
         )
         self.cleanups = Cleanups(self.bus, self.connection)
         self.temporary_containers = TemporaryContainers(root, lambda: self.engine)
@@ -73,8 +84,11 @@ class Project:
         self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.image_index)
 
     def anew(self) -> Project:
-        """Return the project as another run sees it, with nothing read yet. Its events go to this one's bus."""
-        project = Project(self.root, lambda: self.engine, shares=self.shares, ask=self._ask)
+        """Return the project as another run sees it, with nothing read yet.
+
+        Its events go to the bus of this project, and it has to end when this one has to.
+        """
+        project = Project(self.root, lambda: self.engine, shares=self.shares, ask=self._ask, parent=self.connection)
         project.bus.subscribe(self.bus.emit)
         return project
 

@@ -38,8 +38,17 @@ class EngineConnection:
         self._locks: EngineLocks | None = None
         self._guard = threading.RLock()
         self._hurries = False
+        self._children: list[EngineConnection] = []
         self._has_reported = False
         self.tasks = BackgroundTasks(self._report_leftover)
+
+    def child(self, maker: ContainerCreator) -> EngineConnection:
+        """Return a connection to the same engine, with locks and tasks of its own, that hurries when this one does."""
+        child = EngineConnection(lambda: self.engine, maker, self._report)
+        self._children.append(child)
+        if self._hurries:
+            child.hurry()
+        return child
 
     def _report_leftover(self, error: HabitatError) -> None:
         # The next request reports an engine that is gone. One of several refusals is enough.
@@ -83,6 +92,8 @@ class EngineConnection:
         self._hurries = True
         if self.is_open:
             self.engine.timeout.shorten()
+        for child in self._children:
+            child.hurry()
 
     @property
     def unanswered(self) -> list[str]:
