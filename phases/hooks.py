@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from phases import p08_repos
-from phases.core import git_credentials
+from phases.core import git_credentials, json_types
 from phases.core.hooks import Point
 from phases.p06_files import copy_file, describe_file, file_slice
 from phases.protocol import ChangeDescription, Run, secrets_slice
@@ -42,13 +42,7 @@ class PhaseWithHooks(Struct, frozen=True):
         return cls(phase.ID, phase.NAME, phase.TITLE, phase.DESCRIPTION, phase.SNAPSHOT, phase)
 
     def slice(self, habitat: Habitat) -> Json:
-        own = self.phase.slice(habitat)
-        hooks = self._hooks_slice(habitat)
-        return {**own, "hooks": hooks, **secrets_slice(habitat, self.NAME)} if hooks else own
-
-    def _hooks_slice(self, habitat: Habitat) -> Json:
-        slices = {when: _point_slice(habitat, Point(when, self.NAME)) for when in _WHEN}
-        return {when: slice_ for when, slice_ in slices.items() if slice_}
+        return {**self.phase.slice(habitat), **_additions(habitat, self.NAME)}
 
     def plan(self, habitat: Habitat) -> Sequence[Step]:
         before, after = (list(_steps(habitat, Point(when, self.NAME))) for when in _WHEN)
@@ -60,11 +54,27 @@ class PhaseWithHooks(Struct, frozen=True):
         _, when, kind, number, *field = changed.key
         point = Point("before" if when == "before" else "after", self.NAME)
         habitat, index = changed.habitat, int(number)
-        is_todays = changed.slice.get("hooks") == self._hooks_slice(habitat)
+        is_todays = changed.slice.get("hooks") == _hooks_slice(habitat, self.NAME)
         if kind == "files":
             return describe_file(changed.habitat, _files(habitat, point), index, tuple(field), is_todays=is_todays)
         key = _commands(habitat, point)[index].key if is_todays else f"hooks, {when} {self.NAME}"
         return ChangeDescription(f"{key}.run_as" if field == ["user"] else key)
+
+
+def digest(habitat: Habitat, phase: str) -> str:
+    """Return a digest of everything that hooks and files add to the slice of a phase, "" if it has none."""
+    additions = _additions(habitat, phase)
+    return json_types.digest(additions) if additions else ""
+
+
+def _additions(habitat: Habitat, phase: str) -> Json:
+    hooks = _hooks_slice(habitat, phase)
+    return {"hooks": hooks, **secrets_slice(habitat, phase)} if hooks else {}
+
+
+def _hooks_slice(habitat: Habitat, phase: str) -> Json:
+    slices = {when: _point_slice(habitat, Point(when, phase)) for when in _WHEN}
+    return {when: slice_ for when, slice_ in slices.items() if slice_}
 
 
 def _files(habitat: Habitat, point: Point) -> list[FileCopy]:

@@ -6,8 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, FakeTerminal, built_demo, write
+from unit_helpers import DemoProject, FakeTerminal, built_demo, make_user, write
 
+from phases.core.cache import image_labels
 from phases.core.engine.types import PortRefused
 from phases.core.errors import EngineError, HabitatError
 from phases.core.port import Port
@@ -128,7 +129,8 @@ def test_replacement_is_announced_before_anything_is_done(demo: DemoProject) -> 
         (", network: none", "entry.network changed"),
         (", ports: [8080, 9090]", "entry.ports changed"),
         (", persist: [/srv/]", "entry.persist changed"),
-        (", init_command: sleep inf", "its image is out of date"),
+        (", init_command: sleep inf", "entry.init_command changed"),
+        (", startup_delay: 2, ready: {command: echo}", ""),
     ],
 )
 def test_plan_says_that_container_will_be_replaced(demo: DemoProject, entry: str, reason: str) -> None:
@@ -170,6 +172,76 @@ def test_changed_command_keeps_container(demo: DemoProject) -> None:
     assert demo.build() == ["final"]
     start(demo)
     assert (work(demo), all_names(demo), demo.notices()) == (True, ["habitat-demo"], [])
+
+
+def set_last_phase(demo: DemoProject, text: str) -> bool:
+    """Write the rest of a config and build. Return whether `plan` said that the container will be replaced."""
+    write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\nentry: {{command: 'true'}}\n{text}")
+    is_replaced = bool(report_plan.plan(demo.run_anew(), "demo").replaced)
+    assert demo.build()[-1:] in (["final"], [])
+    return is_replaced
+
+
+LATE = "files: [{source: late, dest: /late, %s: final}]\n"
+HOOK = "hooks: [{%s: final, run_as: %s, commands: [%s]}]\n"
+CHANGES_OF_LAST_PHASE = {
+    "new hook": ("", HOOK % ("after", "agent", "a")),
+    "other command": (HOOK % ("after", "agent", "a"), HOOK % ("after", "agent", "b")),
+    "other user": (HOOK % ("before", "agent", "a"), HOOK % ("before", "root", "a")),
+    "other side": (HOOK % ("before", "agent", "a"), HOOK % ("after", "agent", "a")),
+    "no hook": (HOOK % ("after", "agent", "a"), ""),
+    "new file": ("", LATE % "before"),
+    "other mode": (LATE % "after", "files: [{source: late, dest: /late, mode: '0600', after: final}]\n"),
+    "no file": (LATE % "after", ""),
+}
+
+
+@pytest.mark.guarantee("changed-hook-replaces-container")
+@pytest.mark.parametrize("change", CHANGES_OF_LAST_PHASE)
+def test_changed_hook_or_file_of_last_phase_replaces_container(demo: DemoProject, change: str) -> None:
+    demo.engine.on_execute = lambda command: make_user(command) or (0, "")
+    write(demo.root, "late", "one\n")
+    before, after = CHANGES_OF_LAST_PHASE[change]
+    set_last_phase(demo, before)
+    start(demo)
+    demo.engine.files("habitat-demo").write("/newer", "work")
+    assert set_last_phase(demo, after)
+    start(demo)
+    assert "/newer" not in demo.engine.files("habitat-demo").nodes
+    assert set_last_phase(demo, before)
+    start(demo)  # the one that was set aside matches again
+    assert "/newer" in demo.engine.files("habitat-demo").nodes
+
+
+@pytest.mark.guarantee("changed-hook-replaces-container")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_changed_content_of_file_at_last_phase_replaces_container(demo: DemoProject, when: str) -> None:
+    write(demo.root, "late", "one\n")
+    set_last_phase(demo, LATE % when)
+    start(demo)
+    write(demo.root, "late", "two\n")
+    assert set_last_phase(demo, LATE % when)
+    start(demo)
+    assert demo.engine.files("habitat-demo").nodes["/late"].content == b"two\n"
+
+
+@pytest.mark.guarantee("matching-container-used-again")
+@pytest.mark.parametrize("text", ["", LATE % "after"])
+def test_changed_command_beside_same_file_at_last_phase_keeps_container(demo: DemoProject, text: str) -> None:
+    write(demo.root, "late", "one\n")
+    set_last_phase(demo, text)
+    start(demo)
+    demo.engine.files("habitat-demo").write("/newer", "work")
+    write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\nentry: {{command: echo other}}\n{text}")
+    assert report_plan.plan(demo.run_anew(), "demo").replaced == ""
+    assert demo.build() == ["final"]
+    start(demo)
+    assert "/newer" in demo.engine.files("habitat-demo").nodes
+
+
+def test_image_without_hooks_at_last_phase_has_no_label_of_them(demo: DemoProject) -> None:
+    """So images of earlier versions, which have none, are like those of today."""
+    assert image_labels.LABEL_HOOKS not in demo.project.image_index.labels_of(demo.container().image)
 
 
 @pytest.mark.guarantee("failed-start-keeps-container")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases import hooks
 from phases.core.build.dockerfile_references import dockerfile_text, references
 from phases.core.cache import dockerfile_images, image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, SourceChanged
-from phases.registry import habitat_phases
+from phases.registry import PHASES, habitat_phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,6 +93,7 @@ class Publisher:
                 **image_labels.labels(habitat.name, phase, parent, seconds),
                 image_labels.LABEL_ENVIRONMENT_DIGEST: environment,
                 **self._label_of_images(habitat, phase, parent, images_before),
+                **_label_of_hooks(habitat, phase),
             }
 
         return labels
@@ -112,3 +114,8 @@ class Publisher:
     def _dockerfile_images(self, habitat: Habitat) -> dict[str, str]:
         names = references(dockerfile_text(habitat), self._project.engine.platform())
         return dockerfile_images.listed_ids(names, self._project.image_index)
+
+
+def _label_of_hooks(habitat: Habitat, phase: Phase) -> dict[str, str]:
+    digest = hooks.digest(habitat, phase.NAME) if phase is PHASES[-1] else ""
+    return {image_labels.LABEL_HOOKS: digest} if digest else {}

@@ -27,6 +27,9 @@ LABEL_ENVIRONMENT_DIGEST = "habitat.surroundings"
 #: The label of all snapshots that rest on a Dockerfile: the images that it names (`cache.dockerfile_images`).
 LABEL_DOCKERFILE_IMAGES = "habitat.images"
 
+#: The label of a snapshot of the last phase that has hooks or files there: their digest (`phases.hooks.digest`).
+LABEL_HOOKS = "habitat.hooks"
+
 #: The label of an image that is kept of a failed phase; its value is FAILED. Such an image is never a snapshot.
 LABEL_RESULT = "habitat.result"
 FAILED = "fail"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from phases import hooks
 from phases.core import events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_of
@@ -28,9 +29,11 @@ from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import describe_users
-from phases.registry import PHASES
+from phases.registry import PHASES, habitat_phases, last_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
@@ -46,8 +49,11 @@ OLDER_IMAGE = "its image is out of date"
 
 
 def difference(project: Project, habitat: Habitat, container: Container, image: str) -> str:
-    """Return why a container can't be the habitat's, "" if it has the image and all settings of the config."""
-    if not _is_alike(project, container.image, image):
+    """Return why a container can't be the habitat's, "" if it has the image and all settings of the config.
+
+    image: The id of the image of today's config, "" if it has to be built.
+    """
+    if not _is_alike(project, habitat, container.image, image):
         return OLDER_IMAGE
     keys = []
     if container.command != main_process(habitat):
@@ -65,19 +71,33 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
     return f"{' and '.join(keys)} changed" if keys else ""
 
 
-def _is_alike(project: Project, one: str, other: str) -> bool:
-    """Return whether containers of two images have the same files and environment.
+def _is_alike(project: Project, habitat: Habitat, one: str, other: str) -> bool:
+    """Return whether containers of two images have the same files and environment. other: "" for today's, not built.
 
-    The last phase sets only what a container gets from the config itself. So images of it with one parent are alike.
+    The last phase itself sets only what a container gets from the config. So images of it are alike if they have one
+    parent, and the same hooks and files at that phase.
     """
     if one == other:
         return True
-    parents = [
-        labels.get(image_labels.LABEL_PARENT)
-        for labels in map(project.image_index.labels_of, filter(None, (one, other)))
-        if labels.get(image_labels.LABEL_PHASE) == PHASES[-1].NAME
-    ]
-    return len(parents) == 2 and bool(parents[0]) and parents[0] == parents[1]
+    labels = project.image_index.labels_of
+    contents = _contents(labels(one))
+    others = _contents(labels(other)) if other else _contents_today(project, habitat)
+    return contents is not None and contents == others
+
+
+def _contents(labels: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return what decides about the files of an image of the last phase: its parent, and its hooks and files."""
+    parent = labels.get(image_labels.LABEL_PARENT)
+    if not parent or labels.get(image_labels.LABEL_PHASE) != PHASES[-1].NAME:
+        return None
+    return parent, labels.get(image_labels.LABEL_HOOKS, "")
+
+
+def _contents_today(project: Project, habitat: Habitat) -> tuple[str, str] | None:
+    """Return the same for the image that a build would make, None if it also builds earlier snapshots."""
+    before = last_snapshot(habitat_phases(habitat), PHASES[-1])
+    parent = project.assessments.look(habitat.name).images.get(before.NAME) if before else None
+    return (parent, hooks.digest(habitat, PHASES[-1].NAME)) if parent else None
 
 
 def announce(project: Project, habitat: Habitat, container: Container, reason: str) -> None:
