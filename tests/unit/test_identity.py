@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, FakeTerminal, load, make_user
+from unit_helpers import SOMEWHERE, DemoProject, FakeTerminal, load, make_user
 
 from phases.core.container import defaults, identity, root_environment
 from phases.core.container.users import UserDatabase
 from phases.core.eject import writer
+from phases.core.errors import ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import temporary
@@ -189,6 +190,52 @@ def test_ejected_commands_name_their_user_and_image_gets_home(tmp_path: Path) ->
     assert "LANG" not in text
     assert '/run", "-u", "root", "--", "id"]' in text
     assert '/run", "-u", "agent", "-k", "USER", "-k", "XDG_DATA_HOME", "--", "id"]' in text
+
+
+# A user that the image lacks
+
+
+@pytest.mark.parametrize("name", ["dev", "²", "１２", "99999999999", "-1", ""])
+def test_account_of_unknown_user_is_refused_with_place(name: str) -> None:
+    with pytest.raises(StartError, match=rf"^demo: there is no user '{name}' in the image: see that setup"):
+        USERS.account(name, "demo")
+
+
+@pytest.mark.parametrize("owner", ["²", "agent:²", "１２", "agent:１"])
+def test_owner_with_other_digits_is_refused(owner: str) -> None:
+    with pytest.raises(ConfigError, match="in the image"):
+        USERS.ids(owner, SOMEWHERE)
+
+
+@pytest.mark.parametrize("secrets", ["", "secrets: [{name: T, command: echo s3cret, start: true}]\n"])
+def test_session_of_user_removed_by_setup_names_user(tmp_path: Path, secrets: str) -> None:
+    demo = DemoProject(
+        tmp_path, f"base_image: base:1\n{secrets}setup: {{root: [userdel agent]}}\nentry: {{command: x}}\n"
+    )
+
+    def remove_user(command: Command) -> tuple[int, str] | None:
+        if command.script.strip() == "userdel agent":
+            passwd = command.container.files.nodes["/etc/passwd"].content.decode().splitlines(keepends=True)
+            text = "".join(row for row in passwd if not row.startswith("agent:"))
+            command.container.files.write("/etc/passwd", text)
+            return 0, ""
+        return make_user(command)
+
+    demo.engine.on_execute = remove_user
+    demo.build()
+    text = "demo: there is no user 'agent' in the image: see that setup, tools and hooks keep it in /etc/passwd"
+    for run in (
+        lambda: runtime_start.start(demo.run_anew(), "demo", FakeTerminal()),
+        lambda: runtime_exec.execute(demo.run_anew(), "demo", ("id",), FakeTerminal()),
+        lambda: runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(piped=True)),
+    ):
+        with pytest.raises(StartError) as error:
+            run()
+        assert str(error.value) == text
+        assert not demo.container().running
+    with temporary.open_temporary_session(demo.run_anew(), "demo", "setup") as session:
+        assert session.user == "root"
+        assert session.env["USER"] == "root"
 
 
 # Defaults

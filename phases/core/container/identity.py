@@ -53,8 +53,11 @@ def variables(habitat: Habitat, users: UserDatabase, user: str, env: Mapping[str
         users: The users of the image.
         user: The user who runs the command, a name or a number.
         env: The environment that the command would have.
+
+    Raises:
+        StartError: The image has no such user.
     """
-    account = users.account(user)
+    account = users.account(user, habitat.name)
     name = account.name or user
     own_home = account.home or "/"
     values = {"HOME": own_home, "USER": name, "LOGNAME": name, "SHELL": account.shell or _SHELL}

@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from phases.core.errors import ConfigError
+from phases.core.errors import ConfigError, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 NO_USER = "make it in the Dockerfile (for repos: and later phases setup: will do), or name another"
+
+# Phase users makes USER, so something later has removed it, or keeps users where no engine looks.
+_USER_REMOVED = "see that setup, tools and hooks keep it in /etc/passwd"
+
+
+def _is_number(name: str) -> bool:
+    return _NUMBER.fullmatch(name) is not None
 
 
 class UserRow(NamedTuple):
@@ -44,12 +51,12 @@ class UserDatabase:
     @cached_property
     def _users(self) -> dict[str, list[str]]:
         rows = [line.split(":") for line in self._read("/etc/passwd").decode(errors="replace").splitlines()]
-        return {row[0]: row for row in rows if len(row) > 5 and _NUMBER.fullmatch(row[2]) and _NUMBER.fullmatch(row[3])}
+        return {row[0]: row for row in rows if len(row) > 5 and _is_number(row[2]) and _is_number(row[3])}
 
     @cached_property
     def _groups(self) -> dict[str, str]:
         rows = [line.split(":") for line in self._read("/etc/group").decode(errors="replace").splitlines()]
-        return {row[0]: row[2] for row in rows if len(row) > 2 and _NUMBER.fullmatch(row[2])}
+        return {row[0]: row[2] for row in rows if len(row) > 2 and _is_number(row[2])}
 
     @property
     def rows(self) -> dict[str, tuple[int, int, str]]:
@@ -62,7 +69,7 @@ class UserDatabase:
         return {name: int(number) for name, number in self._groups.items()}
 
     def __contains__(self, name: str) -> bool:
-        return name == "root" or name.isdigit() or name in self._users
+        return name == "root" or _is_number(name) or name in self._users
 
     def ids(self, owner: str, origin: Origin) -> tuple[int, int]:
         """Return uid and gid of an owner.
@@ -80,9 +87,9 @@ class UserDatabase:
         uid, gid = self._ids_of(name)
         if not group:
             return uid, gid
-        if not group.isdigit() and group not in self._groups:
+        if not _is_number(group) and group not in self._groups:
             raise ConfigError(f"there is no group '{group}' in the image", where=origin, remedy=NO_USER)
-        return uid, int(group if group.isdigit() else self._groups[group])
+        return uid, int(group if _is_number(group) else self._groups[group])
 
     def _ids_of(self, name: str) -> tuple[int, int]:
         if name == "root":
@@ -101,10 +108,20 @@ class UserDatabase:
             raise ConfigError(f"user '{name}' has no home", where=origin, remedy="write the whole path")
         return home.rstrip("/") + dest[1:]
 
-    def account(self, user: str) -> UserRow:
-        """Return the account of a user, given by name or by number."""
+    def account(self, user: str, where: str) -> UserRow:
+        """Return the account of a user.
+
+        Args:
+            user: A name or a number.
+            where: The place for the error.
+
+        Raises:
+            StartError: The image has no such user.
+        """
+        if user not in self:
+            raise StartError(f"there is no user '{user}' in the image", where=where, remedy=_USER_REMOVED)
         row = self._users.get(user)
-        if row is None and user.isdigit():
+        if row is None and _is_number(user):
             row = next((row for row in self._users.values() if row[2] == user), None)
         if row is None:
             return UserRow("root" if user in ("root", "0") else "", self._ids_of(user)[0], self.home(user), "")

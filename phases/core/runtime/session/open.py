@@ -131,6 +131,8 @@ class _SessionSteps(Struct):
     def prepare(self) -> None:
         """Deliver the secrets and wait until the container is ready."""
         session, project, container = self.session, self.session.project, self.session.container
+        if session.secrets:
+            session.check_user()
         if not session.was_started:
             withdraw(project.engine, container.id, session.secrets)
         deliver(project.engine, container.id, session.secrets, session.user, session.habitat)

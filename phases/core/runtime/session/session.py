@@ -110,12 +110,20 @@ class Session(Struct):
     @property
     def env(self) -> dict[str, str]:
         """The environment of a command beside the container's, which is made for root."""
-        if self.users is None:
-            self.users = users_of_image(self.project, self.habitat, self.container)
-        image_env = root_environment.for_user(self.container.labels, self.habitat, self.users, self.user)
+        image_env = root_environment.for_user(self.container.labels, self.habitat, self._image_users, self.user)
         guard_env = {VARIABLE: self.guard.session_id} if self.guard else {}
         proxies = root_environment.proxies(self.project.engine, self.habitat)
         return {**image_env, **proxies, **self.extra_env, **variables(self.secrets), **guard_env}
+
+    @property
+    def _image_users(self) -> UserDatabase:
+        if self.users is None:
+            self.users = users_of_image(self.project, self.habitat, self.container)
+        return self.users
+
+    def check_user(self) -> None:
+        """Raise StartError if the image lacks the user."""
+        self._image_users.account(self.user, self.habitat.name)
 
     @property
     def ports(self) -> tuple[Port, ...]:
