@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import SOMEWHERE, DemoProject, FakeTerminal, load, make_user
+from unit_helpers import SOMEWHERE, DemoProject, FakeTerminal, built_demo, load, make_user
 
 from phases.core.container import defaults, identity, root_environment
 from phases.core.container.users import UserDatabase
@@ -17,9 +17,12 @@ from phases.core.runtime import temporary
 from phases.core.runtime.persistence.volumes import persistence_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fake_engine import Command
+
+    from phases.core.project import Project
 
 PASSWD = (
     "root:x:0:0:root:/root:/bin/bash\n"
@@ -224,18 +227,67 @@ def test_session_of_user_removed_by_setup_names_user(tmp_path: Path, secrets: st
     demo.engine.on_execute = remove_user
     demo.build()
     text = "demo: there is no user 'agent' in the image: see that setup, tools and hooks keep it in /etc/passwd"
-    for run in (
-        lambda: runtime_start.start(demo.run_anew(), "demo", FakeTerminal()),
-        lambda: runtime_exec.execute(demo.run_anew(), "demo", ("id",), FakeTerminal()),
-        lambda: runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(piped=True)),
-    ):
+    runs: list[Callable[[Project], int]] = [
+        lambda project: runtime_start.start(project, "demo", FakeTerminal()),
+        lambda project: runtime_exec.execute(project, "demo", ("id",), FakeTerminal()),
+        lambda project: runtime_exec.shell(project, "demo", FakeTerminal(piped=True)),
+    ]
+    for run in runs:
         with pytest.raises(StartError) as error:
-            run()
+            run(demo.run_anew())
         assert str(error.value) == text
         assert not demo.container().running
     with temporary.open_temporary_session(demo.run_anew(), "demo", "setup") as session:
         assert session.user == "root"
         assert session.env["USER"] == "root"
+
+
+# Users whom a person has changed in the container
+
+
+def home_of_exec(demo: DemoProject) -> str:
+    assert runtime_exec.execute(demo.run_anew(), "demo", ("echo", "exec"), FakeTerminal()) == 0
+    return environment(demo.engine.commands[-1])["HOME"]
+
+
+def forget_image(demo: DemoProject) -> None:
+    """Forget the files of the image, as a habitat whose images another one has built does."""
+    (demo.root / ".stamps/demo/contents").unlink()
+
+
+def change_home(demo: DemoProject) -> None:
+    files = demo.engine.files("habitat-demo")
+    passwd = files.nodes["/etc/passwd"].content.decode()
+    files.write("/etc/passwd", passwd.replace(":/home/agent:", ":/elsewhere:"))
+
+
+def test_users_changed_in_container_of_unknown_image_do_not_count_for_new_containers(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path)
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    change_home(demo)
+    forget_image(demo)
+    assert home_of_exec(demo) == "/elsewhere", "nobody knows what the image has, so the container's own count"
+    runtime_start.start_detached(demo.run_anew(), "demo", fresh=True)
+    assert home_of_exec(demo) == "/home/agent"
+
+
+def test_users_of_image_are_learned_from_new_container(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path)
+    forget_image(demo)
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    change_home(demo)
+    before = len(demo.engine.called("read_file"))
+    assert home_of_exec(demo) == "/home/agent"
+    assert len(demo.engine.called("read_file")) == before
+
+
+def test_users_on_a_mount_are_not_those_of_image(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("agent:x:1000:1000::/elsewhere:/bin/sh\n")
+    demo = built_demo(tmp_path, f"volumes: [{{source: {tmp_path}/passwd, dest: /etc/passwd, readonly: true}}]\n")
+    forget_image(demo)
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    known = demo.root / ".stamps/demo/contents"
+    assert not known.exists() or "passwd" not in known.read_text()
 
 
 # Defaults

@@ -11,7 +11,6 @@ from msgspec import Struct
 from phases.core import events
 from phases.core.build import credential_files
 from phases.core.build.container import layers
-from phases.core.build.container.file_cache import KnownFiles
 from phases.core.build.container.pool import ContainerPools
 from phases.core.build.context import PhaseContext
 from phases.core.build.leftovers import remove_build_containers, remove_leftovers
@@ -19,6 +18,7 @@ from phases.core.build.lock import HeldLocks
 from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
 from phases.core.cache import host_mounts, image_labels
+from phases.core.cache.image_files import KnownFiles
 from phases.core.cache.stamps import task_name
 from phases.core.container.users import uid_warning
 from phases.core.errors import HabitatError, NotFound, SourceChanged
@@ -58,7 +58,7 @@ class Builder:
         self.project = project
         self._pools = ContainerPools(project)
         self._locks = HeldLocks(project, self._pools.clear)
-        self._known_files = KnownFiles(project)
+        self._known_files = KnownFiles(project.state_folder)
         self._snapshots = SharedSnapshots(project)
         self._shared = SharedBuilds(project, self._snapshots)
         self._publisher = Publisher(project, self._locks, self._snapshots)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.build.container.file_cache import ImageContents
+    from phases.core.cache.image_files import ImageContents
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.output import OnLines
     from phases.core.engine.protocol import Engine

@@ -18,6 +18,7 @@ from phases.core.runtime.own_containers import container_name, is_new, new_names
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of
 from phases.core.runtime.replacement import LABEL_REPLACES
+from phases.core.runtime.session import image_users
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -102,6 +103,7 @@ def _create(project: Project, habitat: Habitat, image: str, old: Container | Non
         container = create_container(project, habitat, image, name, labels)
     except Conflict as error:
         raise ContainerChanged from error
+    image_users.learn(project, habitat.name, container)
     try:
         _start(project, habitat, container)
     except HabitatError:

@@ -1,35 +1,16 @@
-"""Remembers the files of a build container and of images, so that they aren't read again.
+"""Remembers the files of a build container, so that they aren't read again.
 
 Reading a file takes the engine thirty milliseconds; asking for its edition (its size and time) takes one. A command may
-write any file. So what was read before a command is used again only if the file's edition is still the same. An image
-never changes, so what was read of an image is kept for other runs.
+write any file. So what was read before a command is used again only if the file's edition is still the same.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import posixpath
-import threading
-from typing import TYPE_CHECKING, TypeAlias
-
-from phases.core.errors import StateError
-from phases.core.files import atomic, safe_open
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from phases.core.project import Project
-
-#: Image id to what is known of its files, by path.
-ImageContents: TypeAlias = "dict[str, dict[str, bytes]]"
-
-# Images that are remembered: those of a habitat, and some earlier ones.
-_MAX_IMAGES = 24
-
-# Bytes of the file in which images are remembered: more than any has.
-_MAX_BYTES = 20_000_000
 
 
 class FileCache:
@@ -105,45 +86,3 @@ class FolderCache:
         A folder that the build has made holds only what the build has put there.
         """
         return posixpath.dirname(path) in self.made and path not in self.made and path not in self.others
-
-
-class KnownFiles:
-    """The files of images of a project's habitats that were read in this run or an earlier one."""
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._known: dict[str, ImageContents] = {}
-        self._lock = threading.Lock()
-
-    def of(self, name: str) -> ImageContents:
-        """Return what is known of a habitat's images. A build adds to it."""
-        with self._lock:
-            if name not in self._known:
-                self._known[name] = _read(self._path(name))
-            return self._known[name]
-
-    def save(self, name: str) -> None:
-        """Write what is known of a habitat's images, for other runs."""
-        _write(self._path(name), self.of(name))
-
-    def _path(self, name: str) -> Path:
-        return self._project.state_folder(name) / "contents"
-
-
-def _read(path: Path) -> ImageContents:
-    """Return what an earlier run has written to `path`, nothing if the file is gone or broken."""
-    try:
-        known = json.loads(safe_open.read(path, _MAX_BYTES) or b"{}")
-        return {image: {name: text.encode("latin-1") for name, text in rows.items()} for image, rows in known.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _write(path: Path, known: ImageContents) -> None:
-    """Write what is known of the last images. If that fails, a later run reads the files again."""
-    rows = {
-        image: {name: data.decode("latin-1") for name, data in contents.items()}
-        for image, contents in list(known.items())[-_MAX_IMAGES:]
-    }
-    with contextlib.suppress(StateError):
-        atomic.write_if_changed(path, json.dumps(rows, separators=(",", ":")).encode())

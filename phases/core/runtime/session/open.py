@@ -19,6 +19,7 @@ from phases.core.runtime.replacement import give_up, put_in_place
 from phases.core.runtime.session import ready
 from phases.core.runtime.session.exit_guard import Guard
 from phases.core.runtime.session.held_secrets import session_secrets
+from phases.core.runtime.session.image_users import users_of_image
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.session.session import Session
 from phases.core.runtime.stop import container_lock, stop_if_unused
@@ -131,8 +132,9 @@ class _SessionSteps(Struct):
     def prepare(self) -> None:
         """Deliver the secrets and wait until the container is ready."""
         session, project, container = self.session, self.session.project, self.session.container
+        session.users = users_of_image(project, session.habitat, container)
         if session.secrets:
-            session.check_user()
+            session.users.account(session.user, session.habitat.name)  # or the delivery would fail without a reason
         if not session.was_started:
             withdraw(project.engine, container.id, session.secrets)
         deliver(project.engine, container.id, session.secrets, session.user, session.habitat)

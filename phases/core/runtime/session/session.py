@@ -11,17 +11,16 @@ from msgspec import Struct, field
 from phases.core import events
 from phases.core.container import listeners, memory_limit, root_environment
 from phases.core.container.init_process import container_ended
+from phases.core.container.users import UserDatabase
 from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
 from phases.core.runtime import container_errors
 from phases.core.runtime.session.hang_up import VARIABLE, end_commands
-from phases.core.runtime.session.image_users import users_of_image
 from phases.core.secrets.delivery import variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.container.users import UserDatabase
     from phases.core.engine.locks import EngineLock
     from phases.core.engine.types import Container
     from phases.core.model import Habitat, Value
@@ -57,7 +56,7 @@ class Session(Struct):
         guard: Cleans up if this process is killed.
         reenter: Starts the container once more if another run stopped it before the command began.
         claim: Shows other clones that the container is in use.
-        users: The users of the container's image, None as long as nobody has asked for them.
+        users: The users of the container's image, set when the session has entered it.
     """
 
     project: Project
@@ -73,7 +72,7 @@ class Session(Struct):
     guard: Guard | None = None
     reenter: Callable[[], None] | None = None
     claim: EngineLock | None = None
-    users: UserDatabase | None = None
+    users: UserDatabase = field(default_factory=lambda: UserDatabase(lambda _: b""))
 
     def run(self, argv: Sequence[str], runner: Runner) -> int:
         """Run a command and return its exit code. Raises StartError if the container ended meanwhile."""
@@ -110,20 +109,10 @@ class Session(Struct):
     @property
     def env(self) -> dict[str, str]:
         """The environment of a command beside the container's, which is made for root."""
-        image_env = root_environment.for_user(self.container.labels, self.habitat, self._image_users, self.user)
+        image_env = root_environment.for_user(self.container.labels, self.habitat, self.users, self.user)
         guard_env = {VARIABLE: self.guard.session_id} if self.guard else {}
         proxies = root_environment.proxies(self.project.engine, self.habitat)
         return {**image_env, **proxies, **self.extra_env, **variables(self.secrets), **guard_env}
-
-    @property
-    def _image_users(self) -> UserDatabase:
-        if self.users is None:
-            self.users = users_of_image(self.project, self.habitat, self.container)
-        return self.users
-
-    def check_user(self) -> None:
-        """Raise StartError if the image lacks the user."""
-        self._image_users.account(self.user, self.habitat.name)
 
     @property
     def ports(self) -> tuple[Port, ...]:
