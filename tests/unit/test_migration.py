@@ -501,6 +501,34 @@ def node(demo: DemoProject) -> DemoProject:
     return demo
 
 
+#: `str.isdigit` is true for the first two, which are no numbers, and Python reads no number as long as the third.
+NO_NUMBERS = ["²", "①", "9" * 5000]
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS, ids=["superscript", "circled", "long"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RUN useradd -u {} dev",
+        "RUN adduser --uid={} dev",
+        "RUN groupadd -g {} dev",
+        "RUN usermod -u {} node",
+        "RUN echo 'dev:x:{}:{}::/home/dev:/bin/sh' >> /etc/passwd",
+        "USER {}",
+        "USER dev:{}",
+        "COPY --chown={} a /a",
+        "RUN echo a {}> /a",
+    ],
+)
+def test_migrate_digit_that_is_no_number_is_a_name_or_unknown(demo: DemoProject, line: str, text: str) -> None:
+    write(demo.root, "habitats/demo/a", "x")
+    try:
+        draft = migrated(demo, f"FROM base:1\n{line.replace('{}', text)}\nUSER node\nRUN b\n")
+    except HabitatError:
+        return
+    assert {row.line for row in draft.rows} == {1, 2, 3, 4}
+
+
 @pytest.mark.parametrize(("lines", "user", "kept"), NUMBERS.values(), ids=NUMBERS)
 def test_migrate_number_as_final_user_becomes_user_of_that_number(
     node: DemoProject, lines: str, user: str, kept: list[int]

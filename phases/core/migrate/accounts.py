@@ -31,7 +31,12 @@ _OF_USERMOD = _WITH_VALUE | {"-l", "--login"}
 _SYSTEM = ("-r", "-S", "--system")
 
 # A row of /etc/passwd in a script that writes it.
-_ROW = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*):[^:\s]*:(\d+):(\d+):[^:\n]*:(/[^:\s]*):")
+_ROW = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*):[^:\s]*:([0-9]{1,10}):([0-9]+):[^:\n]*:(/[^:\s]*):")
+
+
+def id_number(text: str) -> int:
+    """Return the uid or gid that a text is, -1 if it is none. `int` refuses digits such as ², and very many digits."""
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) else -1
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Accounts:
 
     def name_of(self, uid: int) -> str:
         """Return the name of a number, "" if it has none."""
-        return next((name for name, account in self.users.items() if account.uid == uid), "")
+        return next((name for name, account in self.users.items() if account.uid == uid >= 0), "")
 
     def apply(self, text: str, commands: Sequence[Sequence[str]]) -> None:
         """Follow one RUN. text: its script with variables replaced; commands: the same as words."""
@@ -83,8 +88,7 @@ class Accounts:
             if command in CREATE_USER:
                 self._create(command, options, names)
             elif command in CREATE_GROUP and len(names) == 1:
-                gid = _first(options, "-g", "--gid")
-                self.groups[names[0]] = int(gid) if gid.isdigit() else -1
+                self.groups[names[0]] = id_number(_first(options, "-g", "--gid"))
             elif command in ("userdel", "deluser") and len(names) == 1:
                 self.users.pop(names[0], None)
             elif command == "usermod":
@@ -98,29 +102,29 @@ class Accounts:
         if name in self.users or (command == "adduser" and len(names) > 1):
             return
         uid = _first(options, "-u", "--uid")
-        number = int(uid) if uid.isdigit() else -1 if uid or options.keys() & {*_SYSTEM} else self._free(command)
+        new = id_number(uid) if uid or options.keys() & {*_SYSTEM} else self._free(command)
         group_option = ("-g", "--gid") if command == "useradd" else ("-G", "--ingroup", "--gid")
         group = _first(options, *group_option)
         if not group and name not in self.groups and not options.keys() & {"-N", "--no-user-group", *_SYSTEM}:
             group = name
-            self.groups[name] = number
-        self.users[name] = Account(number, group, _home(command, options, name))
+            self.groups[name] = new
+        self.users[name] = Account(new, group, _home(command, options, name))
 
     def _free(self, command: str) -> int:
         """Return the number that a new user gets: useradd takes the one above all, adduser the lowest."""
         used = {account.uid for account in self.users.values()} & {*_REGULAR}
         if command == "useradd":
             return max(used, default=_REGULAR.start - 1) + 1
-        return next(number for number in _REGULAR if number not in used)
+        return next(uid for uid in _REGULAR if uid not in used)
 
     def _change(self, options: Mapping[str, str], name: str) -> None:
         account = self.users.get(name)
         if account is None:
             return
-        uid = _first(options, "-u", "--uid")
+        uid = id_number(_first(options, "-u", "--uid"))
         account = replace(
             account,
-            uid=int(uid) if uid.isdigit() else account.uid,
+            uid=account.uid if uid < 0 else uid,
             group=_first(options, "-g", "--gid") or account.group,
             home=_first(options, "-d", "--home") or account.home,
         )

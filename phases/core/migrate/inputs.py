@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from phases.core.migrate.accounts import Accounts
+from phases.core.migrate.accounts import Accounts, id_number
 from phases.core.migrate.shell_commands import commands, expanded
 
 if TYPE_CHECKING:
@@ -105,9 +105,10 @@ class Inputs:
     def name_of(self, user: str) -> str:
         """Return the name of the user that a USER gives by name or number, with or without a group; "" for none."""
         name = user.partition(":")[0]
-        if name.isdigit() and int(name):
-            return self.accounts.name_of(int(name))
-        return "root" if name in ("", "0") or name.isdigit() else name
+        uid = id_number(name)
+        if uid > 0:
+            return self.accounts.name_of(uid)
+        return "root" if not name or uid == 0 else name
 
     @property
     def workdir(self) -> str:

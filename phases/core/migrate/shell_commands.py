@@ -42,7 +42,7 @@ def _split(tokens: list[str]) -> Iterator[list[str]]:
     is_target = False
     for token in [*tokens, "\n"]:
         if token.startswith(("<", ">")):
-            if words and words[-1].isdigit():
+            if words and words[-1].isdecimal():
                 words.pop()  # the number of a file, as in 2>
             is_target = True
         elif token.startswith(tuple(_SIGNS)):

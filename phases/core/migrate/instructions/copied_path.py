@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from phases.core.migrate.accounts import id_number
 from phases.core.migrate.result import NotConvertible, escape_dollars
 
 if TYPE_CHECKING:
@@ -103,4 +104,4 @@ def group_too(owner: str) -> str:
     """Return an owner for chown: COPY takes a lone number for the group, too, and a lone name's own group."""
     if ":" in owner:
         return owner
-    return f"{owner}:{owner if owner.isdigit() else ''}"
+    return f"{owner}:{owner if id_number(owner) >= 0 else ''}"

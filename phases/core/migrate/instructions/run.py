@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from phases.core.migrate.accounts import id_number
 from phases.core.migrate.dockerfile_state import PLATFORM
 from phases.core.migrate.harmless_commands import has_p
 from phases.core.migrate.inputs import HABITAT_PATH, UNKNOWN
@@ -142,6 +143,11 @@ class RunConverter:
         if group and not inputs.is_group_of(group, name):
             raise NotConvertible(f"it runs as {state.user}, and a config gives no group")
         is_before = self._conversion.region == "users"
-        if not is_before and name.isdigit() and inputs.user != "root" and inputs.user not in inputs.accounts.users:
+        if (
+            not is_before
+            and id_number(name) >= 0
+            and inputs.user != "root"
+            and inputs.user not in inputs.accounts.users
+        ):
             raise NotConvertible(f"it runs as {name}, a number that phase users may give to USER")
         return "root" if name == "root" else "user" if name == inputs.user else name

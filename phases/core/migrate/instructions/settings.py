@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from phases.core.migrate.accounts import id_number
 from phases.core.migrate.dockerfile_state import SHELL
 from phases.core.migrate.result import ListItem, NotConvertible, escape_dollars
 from phases.protocol import PHASE_VARIABLES
@@ -89,7 +90,7 @@ class SettingConverter:
         if user != self._inputs.end.user or self._inputs.existing:
             self._conversion.report(instruction, "setup", _IN_SCRIPTS)
         elif self._inputs.user:
-            by_number = f"its number is {self._inputs.user}'s" if user.partition(":")[0].isdigit() else ""
+            by_number = f"its number is {self._inputs.user}'s" if id_number(user.partition(":")[0]) >= 0 else ""
             self._conversion.report(instruction, "env.USER", "" if self._inputs.user == "root" else by_number)
         else:
             self._conversion.report(instruction, "uid", "no user of the image has the number; USER gets it")
