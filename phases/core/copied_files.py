@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 #: What phase 6 leaves out of a layer's folder, since it is config or another phase uses it.
 NOT_IN_PHASE_6 = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
 
-#: The copy of a config.yaml that `doit migrate` keeps.
-BEFORE_MIGRATION = "config.yaml.before-migration"
-
 #: The Dockerfile that `doit migrate` writes.
 DOCKERFILE_REST = "Dockerfile.rest"
+
+#: The end of the name of a file that `doit migrate` keeps. Further copies have a number behind it.
+BEFORE_MIGRATION = ".before-migration"
+
+#: Patterns for the copies that it keeps.
+MIGRATION_BACKUPS = tuple(f"/{name}{BEFORE_MIGRATION}*" for name in ("config.yaml", DOCKERFILE_REST))
 
 
 class DockerContext(Struct, frozen=True):
@@ -64,7 +67,7 @@ def dockerfile_context(habitat: Habitat) -> DockerContext:
     """
 
     def ignore() -> Ignore:
-        ignore = dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+        ignore = dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", *MIGRATION_BACKUPS)
         # `doit migrate --remove` removes the Dockerfile, and must not build the image again.
         return ignore.also("/Dockerfile") if habitat.dockerfile == DOCKERFILE_REST else ignore
 
@@ -97,7 +100,7 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, *, credentials: bool = Tr
     # Sources of volumes change without a build, so no image contains them.
     mounted = is_one_of(layer.folder, (volume.source for volume in habitat.volumes))
     ignore = habitat.ignore(layer, layer.folder, TOOL_FOLDERS, credentials=credentials)
-    ignore = ignore.also(*NOT_IN_PHASE_6, f"/{BEFORE_MIGRATION}").also_if(mounted)
+    ignore = ignore.also(*NOT_IN_PHASE_6, *MIGRATION_BACKUPS).also_if(mounted)
     if layer.name == "local":
         ignore = ignore.also(*_dockerfile_names(habitat))
         # .dockerignore counts here too, also with `dockerfile: false`.

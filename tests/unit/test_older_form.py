@@ -294,6 +294,53 @@ def test_older_layers_are_kept_and_comments_stay(demo: DemoProject) -> None:
     assert "# Copied late\nfiles:\n  - source: note  # A note\n" in own
 
 
+@pytest.mark.guarantee("migration-loses-nothing")
+def test_older_config_migrated_again_keeps_every_old_file(demo: DemoProject) -> None:
+    write(demo.root, "system/motd", "x")
+    write(demo.root, "system/tests/core.sh", "x")
+    for number in (1, 2, 3):
+        write(demo.root, "habitats/demo/config.yaml", OWN + f"# {number}\n")
+        write(demo.root, "shared/config.yaml", SHARED + f"# {number}\n")
+        write(demo.root, "system/config.yaml", SYSTEM + f"# {number}\n")
+        migration = migrated(demo)
+        command.write(demo.project, migration)
+        suffix = "" if number == 1 else f"-{number}"
+        assert migration.backup == f"config.yaml.before-migration{suffix}"
+        assert [layer.backup for layer in migration.layers] == [migration.backup] * 2
+    for layer, text in (("habitats/demo", OWN), ("shared", SHARED), ("system", SYSTEM)):
+        kept = [(demo.root / layer / f"config.yaml.before-migration{end}").read_text() for end in ("", "-2", "-3")]
+        assert kept == [f"{text}# {number}\n" for number in (1, 2, 3)]
+    habitat = load(demo.root)
+    assert [item.path for item in layer_tree(habitat, habitat.layer("shared"))] == ["", "gitconfig"]
+
+
+def test_older_config_migrated_again_with_same_text_has_one_backup(demo: DemoProject) -> None:
+    for _ in range(2):
+        write(demo.root, "habitats/demo/config.yaml", OWN)
+        command.write(demo.project, migrated(demo))
+    folder = demo.root / "habitats/demo"
+    assert [path.name for path in folder.glob("*before*")] == ["config.yaml.before-migration"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_backup_of_older_config_avoids_what_has_its_name(demo: DemoProject, kind: str) -> None:
+    taken, other = demo.root / "habitats/demo/config.yaml.before-migration", demo.root / "other"
+    if kind == "folder":
+        taken.mkdir()
+    else:
+        taken.symlink_to(other)
+    command.write(demo.project, migrated(demo))
+    assert not other.exists()
+    assert (demo.root / "habitats/demo/config.yaml.before-migration-2").read_text() == OWN
+
+
+def test_older_system_layer_alone_leaves_no_backup_of_missing_shared_layer(demo: DemoProject) -> None:
+    (demo.root / "shared/config.yaml").unlink()
+    write(demo.root, "system/config.yaml", "name: system-setup\nenv: [A=1]\n")
+    command.write(demo.project, migrated(demo))
+    assert sorted(path.name for path in (demo.root / "shared").iterdir()) == ["config.yaml", "gitconfig"]
+
+
 def test_older_shared_layer_of_config_of_today_is_migrated_alone(demo: DemoProject) -> None:
     text = "# today\nbase_image: base:1\n"
     write(demo.root, "habitats/demo/config.yaml", text)

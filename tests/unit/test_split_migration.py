@@ -104,6 +104,31 @@ def test_split_that_is_interrupted_keeps_order_of_dockerfile(demo: DemoProject) 
     assert "echo one" not in (demo.root / "habitats/demo/config.yaml").read_text()
 
 
+@pytest.mark.guarantee("migration-loses-nothing")
+def test_migration_keeps_dockerfile_rest_of_somebody_else(demo: DemoProject) -> None:
+    folder = demo.root / "habitats/demo"
+    write(demo.root, "habitats/demo/Dockerfile.rest", "FROM mine\n")
+    result = split(demo.run_anew(), "demo", {})
+    assert result
+    assert (folder / result.migration.backup_of_rest).read_text() == "FROM mine\n"
+    assert [path.name for path in folder.glob("*before*")] == ["Dockerfile.rest.before-migration"]
+    assert demo.build() == []
+
+
+def test_split_that_fails_restores_dockerfile_rest(demo: DemoProject) -> None:
+    """In the order of the Dockerfile all of it stays, under its own name."""
+
+    def fail(command: Command) -> tuple[int, str] | None:
+        return (1, "") if "echo one" in command.script else answer(command)
+
+    demo.engine.on_execute = fail
+    write(demo.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN echo one > /one\nCOPY .npmrc /x\n")
+    write(demo.root, "habitats/demo/Dockerfile.rest", "FROM mine\n")
+    with pytest.raises(HabitatError, match="split, it can't be built"):
+        split(demo.run_anew(), "demo", {})
+    assert (demo.root / "habitats/demo/Dockerfile.rest").read_text() == "FROM mine\n"
+
+
 def test_split_that_is_interrupted_does_not_wait_for_old_images(demo: DemoProject) -> None:
     """The second build removes the images of the first one in the background."""
     may_remove = threading.Event()

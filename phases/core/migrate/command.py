@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phases.core.config import dockerfile as dockerfile_key
-from phases.core.config import loader, older_form, yaml_tree
-from phases.core.copied_files import BEFORE_MIGRATION, DOCKERFILE_REST
+from phases.core.config import loader, yaml_tree
+from phases.core.copied_files import DOCKERFILE_REST
 from phases.core.errors import ConfigError, HabitatError
-from phases.core.files import atomic, safe_open
+from phases.core.files import atomic
 from phases.core.migrate import base_image, config_text, dockerfile
 from phases.core.migrate.converter import Choices, convert
 from phases.core.migrate.dockerfile_state import Interpreter
-from phases.core.migrate.habitat_folder import HabitatFolder
+from phases.core.migrate.habitat_folder import HabitatFiles, HabitatFolder
 from phases.core.migrate.inputs import ExistingConfig, Inputs
-from phases.core.migrate.older_form.convert import convert as convert_config
+from phases.core.migrate.older_form import backup
 from phases.core.migrate.older_form.layers import MigratedLayer, convert_layers
 from phases.core.migrate.older_form.problems import problems as find_problems
 from phases.core.migrate.result import Conversion
@@ -26,12 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from phases.core.migrate.older_form.convert import Converted
     from phases.core.migrate.result import ReportRow
     from phases.core.project import Project
-
-# Bytes of a config.yaml.
-_MOST = 1_000_000
 
 _SHELL = "bash ran the older commands and went on after a failure; `sh -e` runs them and stops there"
 _DOCKERFILE_WAITS = "the Dockerfile stays as it is until the config loads; then run the same command again"
@@ -45,6 +41,7 @@ class Migration:
         config: The text of the new config.yaml.
         rest: The text of Dockerfile.rest, "" for none.
         old_config: The bytes of the old config.yaml, None where there was none.
+        old_rest: The bytes of an old Dockerfile.rest, None where there was none.
         rows: What became of each instruction.
         legacy_rows: What became of each key in the older form.
         layers: The configs below the habitat's own that are in the older form.
@@ -56,6 +53,7 @@ class Migration:
     config: str
     rest: str = ""
     old_config: bytes | None = None
+    old_rest: bytes | None = None
     rows: tuple[ReportRow, ...] = ()
     legacy_rows: tuple[ReportRow, ...] = ()
     layers: tuple[MigratedLayer, ...] = ()
@@ -67,38 +65,16 @@ class Migration:
         """Whether the habitat's own config.yaml changes."""
         return self.config.encode() != (self.old_config or b"")
 
+    @property
+    def backup(self) -> str:
+        """The name of the file that has the old config.yaml once the new one is written, "" for none."""
+        return "" if self.old_config is None else backup.path_for(self.folder / "config.yaml", self.old_config).name
 
-class _Files:
-    """A habitat's config.yaml and Dockerfile."""
-
-    def __init__(self, project: Project, name: str) -> None:
-        self.folder = project.root / "habitats" / name
-        self.shown = f"habitats/{name}"
-        path, shown = self.folder / "config.yaml", f"{self.shown}/config.yaml"
-        try:
-            self.config = safe_open.read(path, _MOST)
-        except OSError as error:
-            problem = f"can't be read ({error.strerror})"
-            raise ConfigError(problem, where=shown, remedy="check that it is a file") from error
-        # A build reads it in this way, so migrate refuses what a build refuses.
-        tree = yaml_tree.load(path, layer="local", shown=shown)
-        self.is_older = bool(older_form.keys(tree))
-        self.document = config_text.document((self.config or b"").decode(), shown)
-        self.has_dockerfile = (self.folder / "Dockerfile").is_file()
-        self.converts = self.has_dockerfile and "dockerfile" not in self.document
-
-    def check_config(self) -> None:
-        """Check that there is a config.yaml. Raises ConfigError."""
-        if self.config is None:
-            raise ConfigError("has neither config.yaml nor Dockerfile", where=self.shown, remedy="add one of them")
-
-    def convert_older_form(self) -> Converted:
-        """Convert the config from the form of claude-habitat. `document` is the new one then."""
-        shown = f"{self.shown}/config.yaml"
-        converted = convert_config((self.config or b"").decode(), shown, is_local=True)
-        self.document = config_text.document(converted.text, shown)
-        self.converts = self.has_dockerfile and "dockerfile" not in self.document
-        return converted
+    @property
+    def backup_of_rest(self) -> str:
+        """The name of the file that has the old Dockerfile.rest once the new one is written, "" for none."""
+        is_kept = self.rest and self.old_rest not in (None, self.rest.encode())
+        return backup.path_for(self.folder / DOCKERFILE_REST, self.old_rest or b"").name if is_kept else ""
 
 
 def migrate(project: Project, name: str, build_args: Mapping[str, str], *, splits: bool = False) -> Migration | None:
@@ -116,7 +92,7 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str], *, split
     Raises:
         HabitatError: The files can't be read, or the base image can't be inspected.
     """
-    files = _Files(project, name)
+    files = HabitatFiles(project, name)
     layers = convert_layers(project.root)
     is_older = files.is_older or bool(layers)
     if not is_older and not files.converts:
@@ -139,6 +115,7 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str], *, split
         config=text,
         rest=conversion.rest,
         old_config=files.config,
+        old_rest=files.rest if conversion.rest else None,
         rows=tuple(conversion.rows),
         legacy_rows=tuple(legacy_rows),
         layers=tuple(layers),
@@ -159,7 +136,7 @@ def _texts(config: str, layers: Iterable[MigratedLayer]) -> dict[str, str]:
 
 
 def _add_dockerfile(
-    project: Project, name: str, files: _Files, texts: Mapping[str, str], choices: Choices
+    project: Project, name: str, files: HabitatFiles, texts: Mapping[str, str], choices: Choices
 ) -> Conversion:
     """Convert the Dockerfile, and add it to the config."""
     setup_is_list = _setup_is_list(project, files)
@@ -171,7 +148,7 @@ def _add_dockerfile(
 def _convert(
     project: Project,
     name: str,
-    files: _Files,
+    files: HabitatFiles,
     texts: Mapping[str, str],
     choices: Choices,
     *,
@@ -198,7 +175,7 @@ def _convert(
         return convert(Inputs(parsed, interpreter, base, folder, existing, setup_is_list), splits=choices.splits)
 
 
-def _setup_is_list(project: Project, files: _Files) -> bool | None:
+def _setup_is_list(project: Project, files: HabitatFiles) -> bool | None:
     """Return whether the setup of the shared layer or of this habitat is a list, None where there is no setup."""
     shared = yaml_tree.load(project.root / "shared" / "config.yaml", layer="shared", shown="shared/config.yaml")
     tree = shared.at(("setup",))
@@ -216,6 +193,8 @@ def write(project: Project, migration: Migration) -> None:
     """
     folder = migration.folder
     if migration.rest:
+        if migration.backup_of_rest:
+            backup.keep(folder / DOCKERFILE_REST, migration.old_rest)
         atomic.write_if_changed(folder / DOCKERFILE_REST, migration.rest.encode())
     if not migration.problems:
         loader.load(project.root, migration.name, NAMES, _texts(migration.config, migration.layers))
@@ -223,9 +202,17 @@ def write(project: Project, migration: Migration) -> None:
         layer.write()
     if not migration.changes_config:
         return
-    if migration.old_config is not None and not (folder / BEFORE_MIGRATION).exists():
-        atomic.write_if_changed(folder / BEFORE_MIGRATION, migration.old_config)
+    backup.keep(folder / "config.yaml", migration.old_config)
     atomic.write_if_changed(folder / "config.yaml", migration.config.encode())
+
+
+def restore_rest(migration: Migration) -> None:
+    """Give Dockerfile.rest the content that it had before a migration was written. Raises StateError."""
+    path = migration.folder / DOCKERFILE_REST
+    if migration.old_rest is None:
+        path.unlink(missing_ok=True)
+    else:
+        atomic.write_if_changed(path, migration.old_rest)
 
 
 def remove(project: Project, name: str) -> list[str]:
@@ -237,7 +224,7 @@ def remove(project: Project, name: str) -> list[str]:
     Raises:
         HabitatError: The habitat is built from the Dockerfile, or was not built without it yet.
     """
-    files = _Files(project, name)
+    files = HabitatFiles(project, name)
     value = str(files.document.get("dockerfile", ""))
     if not files.has_dockerfile:
         return []

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from phases.core.build.builder import Builder
 from phases.core.cache.stamps import task_name
-from phases.core.copied_files import DOCKERFILE_REST
 from phases.core.errors import HabitatError
 from phases.core.migrate import command
 from phases.core.migrate.image_comparison import contents, differences
@@ -55,7 +54,7 @@ def split(project: Project, name: str, build_args: Mapping[str, str]) -> Split |
     except BaseException as error:  # an interrupt, too, leaves nothing that was not compared
         command.write(project, in_order)
         if not in_order.rest:
-            (in_order.folder / DOCKERFILE_REST).unlink(missing_ok=True)
+            command.restore_rest(divided)
         if not isinstance(error, HabitatError):
             raise
         raise HabitatError(

@@ -112,7 +112,8 @@ def _split(screen: Screen, project: Project, name: str, build_args: Mapping[str,
             screen.plain(f"    {line}")
         if (more := len(result.differences) - _MOST_DIFFERENCES) > 0:
             screen.plain(f"    and {more} more")
-        back = "mv config.yaml.before-migration config.yaml" if result.migration.old_config else "rm config.yaml"
+        backup = result.migration.backup
+        back = f"mv {backup} config.yaml" if backup else "rm config.yaml"
         screen.plain(f"  for the order of the Dockerfile: {back} in {name}/, and migrate without --split")
 
 
@@ -204,10 +205,13 @@ def _outcome(migration: Migration, *, written: bool) -> Iterator[str]:
         return
     next_step = "change what is listed above, then " if migration.problems else ""
     yield f"wrote {names}: {next_step}doit start:{migration.name} builds it"
-    if migration.old_config is not None and migration.changes_config:
-        yield "the old config.yaml is now config.yaml.before-migration"
+    if migration.backup and migration.changes_config:
+        yield f"the old config.yaml is now {migration.backup}"
+    if migration.backup_of_rest:
+        yield f"the old Dockerfile.rest is now {migration.backup_of_rest}"
     for layer in migration.layers:
-        yield f"the old {layer.shown} is now {layer.shown}.before-migration"
+        if layer.backup:
+            yield f"the old {layer.shown} is now {layer.folder.name}/{layer.backup}"
     if _leaves_dockerfile(migration):
         yield f"doit migrate:{migration.name} --remove removes the Dockerfile, once the habitat is built"
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from phases.core.config import older_form, yaml_tree
-from phases.core.copied_files import BEFORE_MIGRATION
 from phases.core.errors import ConfigError
 from phases.core.files import atomic, safe_open
-from phases.core.migrate.older_form import edits
+from phases.core.migrate.older_form import backup, edits
 from phases.core.migrate.older_form.convert import convert
 from phases.core.migrate.older_form.document import Document, Pair, indented, last_line
 from phases.core.migrate.older_form.sections import quoted
@@ -39,25 +38,34 @@ class MigratedLayer:
     Attributes:
         shown: The old file, as messages show it.
         folder: The folder that has it.
-        old: Its bytes.
+        old: Its bytes, None where there was no file.
         text: The text of the new config.yaml in `folder`, None for a file that is a part of another one now.
         rows: What became of each key in the older form.
     """
 
     shown: str
     folder: Path
-    old: bytes
+    old: bytes | None
     text: str | None
     rows: tuple[ReportRow, ...]
 
     def write(self) -> None:
         """Keep the old file under another name, and write the new one. Raises StateError."""
-        if not (self.folder / BEFORE_MIGRATION).exists():
-            atomic.write_if_changed(self.folder / BEFORE_MIGRATION, self.old)
+        backup.keep(self.path, self.old)
         if self.text is None:
-            (self.folder / "config.yaml").unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
         else:
-            atomic.write_if_changed(self.folder / "config.yaml", self.text.encode())
+            atomic.write_if_changed(self.path, self.text.encode())
+
+    @property
+    def path(self) -> Path:
+        """The config.yaml."""
+        return self.folder / "config.yaml"
+
+    @property
+    def backup(self) -> str:
+        """The name of the file that has the old content once the new one is written, "" for none."""
+        return "" if self.old is None else backup.path_for(self.path, self.old).name
 
 
 def convert_layers(root: Path) -> list[MigratedLayer]:
@@ -71,11 +79,12 @@ def convert_layers(root: Path) -> list[MigratedLayer]:
     is_older = bool(older_form.keys(shared_tree))
     name = system_tree.at(("name",))
     if not older_form.keys(system_tree) and not (name and name.value == _SYSTEM):
-        system = b""
+        system = None
     if not is_older and not system:
         return []
-    converted = convert(shared.decode(), "shared/config.yaml", is_local=False)
-    text, rows = converted.text if is_older else shared.decode(), converted.rows
+    old = (shared or b"").decode()
+    converted = convert(old, "shared/config.yaml", is_local=False)
+    text, rows = converted.text if is_older else old, converted.rows
     layers = []
     if system:
         document = Document(text)
@@ -86,11 +95,11 @@ def convert_layers(root: Path) -> list[MigratedLayer]:
     return [*layers, MigratedLayer("shared/config.yaml", root / "shared", shared, text, tuple(rows))]
 
 
-def _read(root: Path, layer: str) -> tuple[bytes, yaml_tree.Tree]:
+def _read(root: Path, layer: str) -> tuple[bytes | None, yaml_tree.Tree]:
     path, shown = root / layer / "config.yaml", f"{layer}/config.yaml"
     tree = yaml_tree.load(path, layer=layer, shown=shown)
     try:
-        return safe_open.read(path, _MOST) or b"", tree
+        return safe_open.read(path, _MOST), tree
     except OSError as error:
         raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
 
