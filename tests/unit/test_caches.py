@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -433,9 +434,9 @@ def test_debug_container_has_caches_of_failed_phase(tmp_path: Path) -> None:
 
 def clean(demo: DemoProject) -> int:
     project = demo.run_anew()
-    names = build_clean.caches_of(project, "demo")
+    count = build_clean.clean_caches(project)
     build_clean.clean_all(project, "demo")
-    return build_clean.clean_caches(project, names)
+    return count
 
 
 def test_clean_all_removes_caches_of_project_habitats_only(tmp_path: Path) -> None:
@@ -448,7 +449,7 @@ def test_clean_all_removes_caches_of_project_habitats_only(tmp_path: Path) -> No
     )
     demo.engine.remove("guest")
     demo.build()
-    assert build_clean.count_caches(demo.project, build_clean.caches_of(demo.project, "demo")) == 2
+    assert build_clean.count_caches(demo.project) == 2
     assert clean(demo) == 2
     assert [volume.name for volume in demo.engine.volumes()] == ["c", "mine"]
     assert clean(demo) == 0
@@ -460,6 +461,37 @@ def test_clean_all_keeps_cache_used_by_container(tmp_path: Path) -> None:
     demo.engine.create("base:1", "guest", ("x",), mounts=[VolumeMount(volumes(demo)[0], "/x")])
     assert clean(demo) == 1
     assert len(volumes(demo)) == 1
+    demo.engine.remove("guest")
+    assert clean(demo) == 1
+    assert not volumes(demo)
+    assert not (tmp_path / ".stamps/demo").exists()
+
+
+def test_clean_of_one_habitat_keeps_caches_which_clean_of_all_removes(tmp_path: Path) -> None:
+    demo = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
+    demo.build()
+    build_clean.clean_all(demo.run_anew(), "demo")
+    assert len(volumes(demo)) == 2
+    assert clean(demo) == 2
+    assert not volumes(demo)
+
+
+def test_clean_of_removed_habitat_keeps_caches_which_clean_of_all_removes(tmp_path: Path) -> None:
+    demo = habitat(tmp_path, "~/.npm")
+    demo.build()
+    shutil.rmtree(tmp_path / "habitats/demo")
+    build_clean.clean_all(demo.run_anew(), "demo")
+    assert build_clean.cleanable(demo.run_anew()) == ["demo"]
+    assert clean(demo) == 1
+    assert not build_clean.cleanable(demo.run_anew())
+
+
+def test_clean_of_all_removes_cache_that_left_over_container_uses(tmp_path: Path) -> None:
+    demo = habitat(tmp_path, "~/.npm")
+    demo.build()
+    name = demo.project.temporary_containers.build_name("demo", named("setup"))
+    demo.engine.create("base:1", name, ("x",), mounts=[VolumeMount(volumes(demo)[0], "/x")])
+    assert clean(demo) == 1
 
 
 def test_clean_of_one_phase_keeps_all_caches(tmp_path: Path) -> None:

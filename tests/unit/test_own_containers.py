@@ -106,14 +106,14 @@ def test_status_and_clean_ignore_container_of_committed_image(demo: DemoProject,
     run(demo, name)
     (state,) = status.overview(demo.run_anew(), ["demo"]).habitats
     assert (state.container, list(state.set_aside)) == (None, [])
-    assert clean.containers_of(demo.project, "demo") == []
+    assert clean.containers_of(demo.project, "demo") == ([], [])
 
 
 def test_clean_lists_own_container_and_containers_of_snapshots_only(demo: DemoProject) -> None:
     commit(demo)
     run(demo, "db")
     run(demo, "look", "habitat-demo:6-files")
-    assert clean.containers_of(demo.run_anew(), "demo") == ["habitat-demo", "look"]
+    assert clean.containers_of(demo.run_anew(), "demo") == (["habitat-demo"], ["look"])
 
 
 @pytest.mark.guarantee("containers-of-committed-images-left-alone")

@@ -699,7 +699,7 @@ def test_clean_all_keeps_image_used_by_container(demo: DemoProject) -> None:
     final = demo.engine.tags()["habitat-demo:final"]
     demo.engine.create("habitat-demo:final", "mine", ("x",))
     project = demo.run_anew()
-    assert clean.containers_of(project, "demo") == ["mine"]
+    assert clean.containers_of(project, "demo") == ([], ["mine"])
     clean.clean_all(project, "demo")
     assert list(demo.engine.tags()) == ["base:1"]
     assert demo.engine.image_config(final) is not None

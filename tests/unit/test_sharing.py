@@ -339,7 +339,7 @@ def test_sharing_build_container_belongs_to_its_habitat_only(twins: TwinHabitats
     project = twins.run_anew()
     twins.engine.create("habitat-twin:7-setup", project.temporary_containers.build_name("twin", named("repos")), ("x",))
     twins.engine.create("habitat-twin:7-setup", "mine", ("x",))
-    assert clean.containers_of(project, "demo") == ["mine"]
+    assert clean.containers_of(project, "demo") == ([], ["mine"])
 
 
 # What is said before, and of it

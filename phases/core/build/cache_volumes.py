@@ -193,8 +193,12 @@ def _distribution(os_release: bytes) -> str:
 
 def _record(folder: Path, volumes: Iterable[str]) -> None:
     """Record volumes before the engine creates them, so that `doit clean` also finds those of a killed run."""
-    known = recorded(folder)
-    atomic.write_if_changed(folder / _RECORD, "".join(f"{name}\n" for name in sorted({*known, *volumes})).encode())
+    _write(folder, {*recorded(folder), *volumes})
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file in a habitat's state folder is the record of its caches."""
+    return path.name == _RECORD
 
 
 def recorded(folder: Path) -> set[str]:
@@ -206,18 +210,41 @@ def recorded(folder: Path) -> set[str]:
         raise state_error(path, "read", error) from error
 
 
-def unused(engine: Engine, volumes: Iterable[str]) -> list[str]:
+def unused(engine: Engine, volumes: Iterable[str]) -> set[str]:
     """Return which of `volumes` are caches that no container uses."""
+    return {name for name in _existing(engine, volumes) if not engine.containers(volume=name)}
+
+
+def prune(engine: Engine, folder: Path) -> int:
+    """Remove the recorded caches that no container uses. The record keeps those that stay.
+
+    Args:
+        engine: The engine.
+        folder: The habitat's state folder. The caller has the habitat's build lock.
+
+    Returns:
+        How many volumes were removed.
+    """
+    volumes = _existing(engine, recorded(folder))
+    removed = {name for name in unused(engine, volumes) if _removed(engine, name)}
+    _write(folder, volumes - removed)
+    return len(removed)
+
+
+def _existing(engine: Engine, volumes: Iterable[str]) -> set[str]:
     wanted = set(volumes)
-    if not wanted:
-        return []
-    names = [volume.name for volume in engine.volumes(label=LABEL_CACHES) if volume.name in wanted]
-    return [name for name in names if not engine.containers(volume=name)]
+    return {volume.name for volume in engine.volumes(label=LABEL_CACHES)} & wanted if wanted else set()
 
 
-def prune(engine: Engine, volumes: Iterable[str]) -> int:
-    """Remove the caches among `volumes` that no container uses. Return how many were removed."""
-    return sum(_removed(engine, name) for name in unused(engine, volumes))
+def _write(folder: Path, volumes: Iterable[str]) -> None:
+    path = folder / _RECORD
+    if content := "".join(f"{name}\n" for name in sorted(volumes)):
+        atomic.write_if_changed(path, content.encode())
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise state_error(path, "removed", error) from error
 
 
 def _removed(engine: Engine, volume: str) -> bool:

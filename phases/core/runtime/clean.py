@@ -31,17 +31,17 @@ def cleanable(project: Project) -> list[str]:
     return sorted({*project.habitats.names, *project.habitats.removed})
 
 
-def containers_of(project: Project, name: str) -> list[str]:
-    """Return the names of the habitat's containers, and of those that a person made from its images.
+def containers_of(project: Project, name: str) -> tuple[list[str], list[str]]:
+    """Return the names of the habitat's containers, and of others that a person made from its images.
 
     Build containers don't count, nor do temporary containers of another habitat that shares an image, nor containers
     of an image that a person made from one of the habitat's, which has its labels.
     """
-    made = project.engine.containers(label=f"{image_labels.LABEL_NAME}={name}")
+    own = {container.name for container in own_containers.containers(project, name)}
     builds = {container.id for container in project.temporary_containers.builds(name)}
-    others = [c for c in made if c.id not in builds and not is_of_another(c.name, name)]
-    found = {c.name for c in others if project.store.is_of(name, c.image)}
-    return sorted(found | {container.name for container in own_containers.containers(project, name)})
+    labelled = project.engine.containers(label=f"{image_labels.LABEL_NAME}={name}")
+    others = [c for c in labelled if c.id not in builds and c.name not in own and not is_of_another(c.name, name)]
+    return sorted(own), sorted(c.name for c in others if project.store.is_of(name, c.image))
 
 
 def count(project: Project, name: str, first: Phase | None) -> int:
@@ -65,16 +65,14 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
 
 
 def clean_all(project: Project, name: str) -> int:
-    """Remove everything of a habitat but the containers a person started. Return how many images."""
+    """Remove everything of a habitat but the containers a person started, and caches. Return how many images."""
     folder = state_dir(project.root, name)
     with exclusive(project, name):
         images = project.store.untag(name, PHASES)
         project.store.sweep(name)
         ours = own_containers.containers(project, name)
         Presence(project.state_folder(name)).discard(container.id for container in ours if container.running)
-        _discard(
-            path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)
-        )
+        _discard(path for path in folder.iterdir() if not _stays(path))
         fingerprints.sweep(folder, project.engine)
     project.connection.wait_for_tasks()
     # The folder says that this project had the habitat, as long as its containers and volumes are there.
@@ -84,19 +82,26 @@ def clean_all(project: Project, name: str) -> int:
     return images
 
 
-def caches_of(project: Project, name: str) -> set[str]:
-    """Return the volumes that builds of the habitat have had as caches. Other habitats may use them."""
-    return cache_volumes.recorded(state_dir(project.root, name))
+def _stays(path: Path) -> bool:
+    """Return whether a file in a habitat's state folder is about its containers or caches, which stay."""
+    return path.name.startswith("starts") or fingerprints.is_record(path) or cache_volumes.is_record(path)
 
 
-def count_caches(project: Project, volumes: Iterable[str]) -> int:
-    """Return how many of `volumes` `clean_caches` would remove."""
-    return len(cache_volumes.unused(project.engine, volumes)) if volumes else 0
+def count_caches(project: Project) -> int:
+    """Return how many caches `clean_caches` would remove."""
+    recorded = (cache_volumes.recorded(state_dir(project.root, name)) for name in cleanable(project))
+    return len(cache_volumes.unused(project.engine, set().union(*recorded)))
 
 
-def clean_caches(project: Project, volumes: Iterable[str]) -> int:
-    """Remove the caches that nobody uses. Returns how many."""
-    return cache_volumes.prune(project.engine, volumes) if volumes else 0
+def clean_caches(project: Project) -> int:
+    """Remove the caches that builds of the project's habitats have had and nobody uses. Return how many."""
+    count = 0
+    for name in cleanable(project):
+        folder = state_dir(project.root, name)
+        if cache_volumes.recorded(folder):
+            with exclusive(project, name):
+                count += cache_volumes.prune(project.engine, folder)
+    return count
 
 
 def _discard(paths: Iterable[Path]) -> None:

@@ -60,26 +60,29 @@ class Clean(Printing, cmd_clean.Clean):
 
     def _clean_all(self, *, dryrun: bool) -> None:
         project = current_project()
-        caches: set[str] = set()
+        count = clean.count_caches(project) if dryrun else clean.clean_caches(project)
         for name in clean.cleanable(project):
-            caches |= clean.caches_of(project, name)
             self._clean_habitat(name, dryrun=dryrun)
-        prune = clean.count_caches if dryrun else clean.clean_caches
-        if count := prune(project, caches):
+        if count:
             verb = "would remove" if dryrun else "removed"
             self.outstream.write(f"{verb} {count} cache{'' if count == 1 else 's'}\n")
 
     def _clean_habitat(self, name: str, *, dryrun: bool) -> None:
         project = current_project()
-        kept = clean.containers_of(project, name)
+        own, others = clean.containers_of(project, name)
         count = clean.count(project, name, None) if dryrun else clean.clean_all(project, name)
         if count:
             self._print(name, count, "", dryrun=dryrun)
-        if kept:
-            self.outstream.write(
-                f"{name}: kept {', '.join(kept)}, which you started; "
-                f"to remove it too: docker rm -f {' '.join(kept)} && doit clean\n"
-            )
+        if own:
+            self._print_kept(name, own, f"doit destroy:{name}")
+        if others:
+            self._print_kept(name, others, f"docker rm -f {' '.join(others)} && doit clean {name}")
+
+    def _print_kept(self, name: str, containers: Sequence[str], command: str) -> None:
+        it = "it" if len(containers) == 1 else "them"
+        self.outstream.write(
+            f"{name}: kept {', '.join(containers)}, which you started; to remove {it} too: {command}\n"
+        )
 
     def _print(self, name: str, count: int, scope: str, *, dryrun: bool) -> None:
         verb = "would remove" if dryrun else "removed"
