@@ -137,7 +137,7 @@ Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | SetImageConfig | Req
 
 
 class SlicePath(Struct, frozen=True):
-    """A place in a slice, which may be that of an earlier build, while `habitat` is today's."""
+    """A place in a slice. The slice may be that of an earlier build; `habitat` is always today's."""
 
     habitat: Habitat
     slice: Json
@@ -145,7 +145,7 @@ class SlicePath(Struct, frozen=True):
 
 
 class ChangeDescription(Struct, frozen=True):
-    """What a person calls something in a slice that has changed.
+    """The name, for a person, of a part of a slice that has changed.
 
     Args:
         name: A key of config.yaml, or the path of a file.
@@ -171,11 +171,11 @@ class Phase(Protocol):
 
     @property
     def TITLE(self) -> str:  # noqa: N802
-        """What a person reads while it runs."""
+        """The text that a person sees while it runs."""
 
     @property
     def DESCRIPTION(self) -> str:  # noqa: N802
-        """What it does, as `doit list` shows it."""
+        """The description that `doit list` shows."""
 
     @property
     def SNAPSHOT(self) -> bool:  # noqa: N802

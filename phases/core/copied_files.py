@@ -37,10 +37,10 @@ MIGRATION_BACKUPS = tuple(f"/{name}{BEFORE_MIGRATION}*" for name in ("config.yam
 
 
 class DockerContext(Struct, frozen=True):
-    """What a Dockerfile is built from.
+    """The files from which the engine builds a Dockerfile.
 
     Attributes:
-        items: What COPY can copy.
+        items: The files and folders that COPY can copy.
         dockerfile: The Dockerfile, which COPY can't copy if a pattern names it.
         ignore_file: The file with the patterns, None for none.
     """

@@ -189,7 +189,7 @@ class Plan(Struct, frozen=True, dict=True):
 
 
 class Planned(Struct, frozen=True):
-    """What a person asked about: what a build would run."""
+    """The answer of `doit plan`: the phases that a build would run."""
 
     habitat: str
     plan: Plan

@@ -14,7 +14,7 @@ When: TypeAlias = Literal["before", "after"]
 
 
 class Point(Struct, frozen=True):
-    """A point of a build: directly before or after what a phase does, and a part of that phase."""
+    """A point of a build: the beginning or the end of a phase, and a part of that phase."""
 
     when: When
     phase: str

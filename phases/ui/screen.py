@@ -42,7 +42,7 @@ class LiveLine:
 
 
 class LiveLines:
-    """What rich draws at the foot of the terminal: all lines that are in `lines` when it does."""
+    """The lines at the foot of the terminal. rich draws those that are in `lines` at that moment."""
 
     def __init__(self, lines: Mapping[str, LiveLine]) -> None:
         self._lines = lines

@@ -33,7 +33,7 @@ def rebuilt(root: Path) -> DemoProject:
     return demo
 
 
-@pytest.mark.guarantee("old-images-removed-behind")
+@pytest.mark.guarantee("old-images-removed-during-run")
 def test_slow_removal_of_old_images_does_not_hold_up_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demo = rebuilt(tmp_path)
     engine, before = demo.engine, set(demo.engine._images)

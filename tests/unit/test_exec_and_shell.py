@@ -156,7 +156,7 @@ def test_exec_in_pipe_passes_every_byte_and_masks_events_only(tmp_path: Path) ->
     assert {event.is_err: event.data for event in passed_on} == {False: b"***", True: b"***"}
 
 
-@pytest.mark.guarantee("short-secret-shreds-no-output")
+@pytest.mark.guarantee("short-secret-not-masked")
 def test_exec_with_short_secret_warns_once_that_it_is_not_masked(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "secrets: [{name: PIN, command: echo true, start: true}]\n")
     assert execute(demo, "echo", "it is true", shown=True) == (0, [(b"it is true\n", False)])

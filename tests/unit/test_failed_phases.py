@@ -67,7 +67,7 @@ def labels(demo: DemoProject, tag: str = TAG) -> dict[str, str]:
 
 
 def recorded_failure(demo: DemoProject, tag: str = TAG) -> Failure:
-    actual = build_failure.told_by(labels(demo, tag))
+    actual = build_failure.read_labels(labels(demo, tag))
     assert actual
     return actual
 
@@ -270,13 +270,13 @@ def test_failure_labels_round_trip_keeps_every_byte(script: str) -> None:
     )
     written = failure.labels()
     assert max(map(len, written.values())) <= 30_000
-    assert build_failure.told_by(written) == failure
+    assert build_failure.read_labels(written) == failure
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"message": 1}'])
 def test_failure_labels_malformed_are_ignored(text: str) -> None:
-    assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.0": text}) is None
-    assert build_failure.told_by({}) is None
+    assert build_failure.read_labels({f"{build_failure.LABEL_FAILURE}.0": text}) is None
+    assert build_failure.read_labels({}) is None
 
 
 @pytest.mark.guarantee("debug-shows-last-failure")
@@ -284,21 +284,21 @@ def test_failure_labels_of_older_version_are_read() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", script="x" * 70_000, args=[], caches=[])
     text = json.dumps(asdict(failure))
     labels = {f"{build_failure.LABEL_FAILURE}.{part}": text[part * 30_000 : (part + 1) * 30_000] for part in range(3)}
-    assert build_failure.told_by(labels) == failure
+    assert build_failure.read_labels(labels) == failure
 
 
 @pytest.mark.guarantee("debug-shows-last-failure")
 def test_failure_labels_of_base_image_are_ignored() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", args=[], caches=[])
     base = {f"{build_failure.LABEL_FAILURE}.{number}": "junk" for number in range(5)}
-    assert build_failure.told_by(base | failure.labels()) == failure
-    assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.{number}": "" for number in range(5)}) is None
+    assert build_failure.read_labels(base | failure.labels()) == failure
+    assert build_failure.read_labels({f"{build_failure.LABEL_FAILURE}.{number}": "" for number in range(5)}) is None
 
 
 @pytest.mark.guarantee("debug-shows-last-failure")
 def test_failure_labels_with_decompression_bomb_are_ignored() -> None:
     bomb = b64encode(zlib.compress(b" " * (100 << 20))).decode()
-    assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.0": bomb}) is None
+    assert build_failure.read_labels({f"{build_failure.LABEL_FAILURE}.0": bomb}) is None
 
 
 @pytest.mark.guarantee("debug-shows-last-failure")
@@ -318,7 +318,7 @@ def test_failure_labels_too_long_are_shortened_with_notice(more: dict[str, Any])
     failure = replace(Failure("it failed", "w", 1.5, "u", "/", code=3), **more)
     labels = failure.labels()
     assert sum(len(quote(instruction_word(label))) for label in labels.values()) < 800_000
-    actual = build_failure.told_by(labels)
+    actual = build_failure.read_labels(labels)
     assert actual
     assert (actual.user, actual.code) == ("u", 3)
     assert (

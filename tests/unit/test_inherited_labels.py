@@ -126,7 +126,7 @@ def test_failure_on_base_with_failure_labels_keeps_own_failure(demo: DemoProject
     with pytest.raises(HabitatError):
         demo.build()
     labels = demo.engine._image("habitat-demo:7-setup-failed").labels
-    messages = failure.told_by({key: value for key, value in labels.items() if value})
+    messages = failure.read_labels({key: value for key, value in labels.items() if value})
     assert messages is not None
     assert messages.code == 3
     assert {value for key, value in labels.items() if key.startswith("habitat.failure.") and "forged" in value} == set()

@@ -181,7 +181,7 @@ def test_mask_hides_wrapped_hex_of_secret() -> None:
     assert through(Mask([secret]), output) == b"***\n"
 
 
-@pytest.mark.guarantee("short-secret-shreds-no-output")
+@pytest.mark.guarantee("short-secret-not-masked")
 @pytest.mark.parametrize(
     "secret", [b"1", b"true", b"1234567", b" secret\n", "\u00fc\u00e4\u00f6123".encode(), b"\xff" * 7]
 )

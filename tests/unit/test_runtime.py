@@ -454,7 +454,7 @@ def test_volume_with_engine_socket_is_refused_without_confirmation(tmp_path: Pat
 @pytest.mark.parametrize("source", ["/proc", "/proc/sys/kernel", "/sys", "/etc", "/dev", "/usr", "/usr/bin"])
 def test_volume_of_system_folder_is_refused_unless_readonly_or_confirmed(tmp_path: Path, source: str) -> None:
     text = f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v"
-    with pytest.raises(ConfigError, match="is writable: that gives root on this machine: mount less"):
+    with pytest.raises(ConfigError, match="is writable: that gives root on this machine: add `readonly: true`, mount"):
         load(tmp_path, f"{text}}}\n")
     if source != "/":
         assert not load(tmp_path, f"{text}, readonly: true}}\n").volumes[0].gives_root

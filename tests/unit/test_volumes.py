@@ -103,6 +103,10 @@ def test_volume_of_system_folder_writable_is_refused(tmp_path: Path, source: str
     assert text.startswith(f"habitats/demo/config.yaml:3: volumes: {source} holds ")
     assert "that gives root on this machine" in text
     assert text.endswith("mount less of it, or add `gives_root_on_the_host: true`")
+    if "add `readonly: true`, " in text:
+        assert volumes(tmp_path, f"{source}, readonly: true").volumes[0].readonly
+    else:
+        assert "readonly" not in refused(tmp_path, f"{source}, readonly: true")
     assert volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes[0].gives_root
 
 

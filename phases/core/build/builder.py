@@ -168,7 +168,7 @@ class Builder:
         self._shared.note(name, follows=False)
         self._check_trust(habitat, phase)
         project.bus.emit(events.PhaseStarted(name, phase.NAME))
-        if left_out := credential_files.told(habitat, phase):
+        if left_out := credential_files.notice(habitat, phase):
             project.bus.emit(events.Notice(name, left_out))
         started = time.monotonic()
         parent = project.assessments.parent_id(name, phase)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-def told(habitat: Habitat, phase: Phase) -> str:
+def notice(habitat: Habitat, phase: Phase) -> str:
     """Return a line about files that only the built-in list excludes from a phase, no person's rule; "" for none."""
     try:
         paths = list(_paths(habitat, phase.NAME))

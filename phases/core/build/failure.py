@@ -129,7 +129,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _CUT else f"{text[:_CUT]} …"
 
 
-def told_by(labels: Mapping[str, str]) -> Failure | None:
+def read_labels(labels: Mapping[str, str]) -> Failure | None:
     """Return the failure in the labels of an image, None if they have none that this program can read."""
     parts = (labels.get(f"{LABEL_FAILURE}.{number}") for number in itertools.count())
     text = "".join(itertools.takewhile(bool, parts))  # type: ignore[arg-type] # none of them is None

@@ -58,8 +58,8 @@ class FileKeys(_Mapping, kw_only=True, frozen=True):
         str,
         _key("Octal. Default: 0755 for executables and folders, else 0644.", pattern=_whole(MODE), examples=["0644"]),
     ] = ""
-    before: Annotated[str, _key("Copied before what this phase does, as a part of it. Default: in phase files.")] = ""
-    after: Annotated[str, _key("Copied after what this phase does, as a part of it. Default: in phase files.")] = ""
+    before: Annotated[str, _key("A phase: copied at its beginning, as a part of it. Default: in phase files.")] = ""
+    after: Annotated[str, _key("A phase: copied at its end, as a part of it. Default: in phase files.")] = ""
 
 
 class VolumeKeys(_Mapping, kw_only=True, frozen=True):
@@ -120,8 +120,8 @@ Setup = dict[str, list[str]] | list[CommandsKeys]
 class HookKeys(CommandsKeys, kw_only=True, frozen=True):
     """Scripts for one user, at a point of the build. Without `before` and `after` they are a part of setup."""
 
-    before: Annotated[str, _key("They run before what this phase does, as a part of it.")] = ""
-    after: Annotated[str, _key("They run after what this phase does, as a part of it. Default: setup.")] = ""
+    before: Annotated[str, _key("A phase: they run at its beginning, as a part of it.")] = ""
+    after: Annotated[str, _key("A phase: they run at its end, as a part of it. Default: setup.")] = ""
     description: Annotated[str, _key("What they are for: shown if one fails.")] = ""
 
 

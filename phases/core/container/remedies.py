@@ -1,4 +1,4 @@
-"""What to do about problems that programs in a container report in known words."""
+"""Remedies for problems that programs in a container report in known words."""
 
 from __future__ import annotations
 

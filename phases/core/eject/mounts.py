@@ -1,4 +1,4 @@
-"""What a command of the build has mounted, and the mount points that stay in the image."""
+"""The mounts of a build's commands, and the mount points that stay in the image."""
 
 from __future__ import annotations
 

@@ -1,15 +1,19 @@
 #!/bin/sh
-# Run a command as a shell with job control does, so that it can be suspended, and report that it is. Set TERM to a type
-# that the image knows.
-# $1: rows and $2: columns of the terminal; $3: what a report says first, between NUL bytes, which no terminal shows. Then
-# come `r` at the beginning, or `s` when the command is suspended, and the pid of this shell;
-# $4: a PATH of the system; $5…: the command.
+# Run a command under job control, as an interactive shell does, so that Ctrl-Z can suspend it. Report when it is
+# suspended. Set TERM to a type of terminal that the image describes.
+# $1: rows and $2: columns of the terminal; $3: the first word of a report; $4: a PATH of system folders;
+# $5…: the command.
 #
-# The parent of an exec is outside of the container, and the kernel suspends no process group whose parent is elsewhere:
-# Ctrl-Z would do nothing, and a program that stops itself (SIGSTOP) would stay stopped. This shell is the parent.
-# While the command is stopped, this shell is stopped too, until somebody else sends it SIGCONT.
+# A report is NUL, the first word, `;`, a state, `;`, the pid of this shell, NUL. The state is `r` when the command
+# begins, and `s` when it is suspended. Terminals show nothing for NUL.
+#
+# Without this shell, the parent of the command is a process outside of the container. The kernel suspends no process
+# group whose parent is in another session: Ctrl-Z would do nothing, and a program that sends itself SIGSTOP would stay
+# stopped. This shell is the parent instead. While the command is suspended, this shell is stopped too, until the
+# program sends it SIGCONT.
 
-# Exit, or wait until the command goes on. No loop: bash leaves all loops when a command is suspended.
+# Exit with the code $1, or wait until a suspended command continues. Not a loop: bash leaves all loops when a command
+# is suspended.
 leave_unless_suspended() {
     [ "$1" -gt 128 ] && kill -0 %1 2>/dev/null || exit "$1"
     printf '\000%s;s;%s\000' "$report" $$
@@ -18,7 +22,7 @@ leave_unless_suspended() {
     leave_unless_suspended $?
 }
 
-# Return whether the image describes a type of terminal.
+# Return whether the image describes the terminal type $1.
 is_known() {
     first=${1%"${1#?}"}
     for folder in "$TERMINFO" "$HOME/.terminfo" /etc/terminfo /lib/terminfo /usr/share/terminfo /usr/lib/terminfo; do
@@ -27,26 +31,26 @@ is_known() {
     return 1
 }
 
-# Set TERM to a type that programs of the image can draw on, if they don't know this one. Nearly all terminals of today
-# understand what is meant for xterm.
+# If the image doesn't describe the type in TERM, set TERM to one that it describes. Nearly all terminals understand the
+# codes of xterm.
 choose_terminal_type() {
     is_known "$TERM" && return
     for other in xterm-256color xterm vt100; do
         is_known $other && export TERM=$other && return
     done
-    # The image describes no terminal. Its programs then look at the name, if at anything.
+    # The image describes no terminal type. Its programs can only go by the name.
     case $TERM in xterm | xterm-*color | screen* | tmux* | linux | vt* | ansi | dumb) ;; *) export TERM=xterm-256color ;; esac
 }
 
 rows=$1 columns=$2 report=$3
-# The engine sets the size of a terminal only once its command runs, which is too late for what that draws first.
+# The engine sets the size of a terminal after its command has started, which is too late for the first output.
 PATH=$4 stty rows "$rows" cols "$columns" 2>/dev/null
 shift 4
 choose_terminal_type
 (set -m) 2>/dev/null || exec "$@"
 set -m
 printf '\000%s;r;%s\000' "$report" $$
-# A subshell, since the command may be named as a builtin is. Its stderr is not redirected: bash hands the terminal on
-# by that.
+# A subshell with exec, since the command may have the name of a builtin. Don't redirect its stderr: bash uses stderr to
+# give the command the terminal.
 (exec "$@")
 leave_unless_suspended $?

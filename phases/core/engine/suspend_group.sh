@@ -2,8 +2,8 @@
 # Stop the whole foreground process group of a terminal if one of its processes has stopped itself.
 # $1: the pid of the shell that runs the command in the terminal (run_in_terminal.sh).
 #
-# An agent that takes Ctrl-Z as a key may stop itself alone. A shell that waits for it would not notice, nor the one
-# that waits for that shell.
+# An agent that reads Ctrl-Z as a key may stop only its own process. A script that waits for it has no
+# job control and doesn't notice, and so neither does run_in_terminal.sh, which waits for that script.
 
 # Read state, process group and foreground group of a process.
 look() {

@@ -1,4 +1,4 @@
-"""Timeouts of requests to the engine: how long a run waits for an answer, and who is told while it waits."""
+"""Timeouts of requests to the engine: how long a run waits for an answer, and when it reports a wait."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ T = TypeVar("T")
 #: Seconds that the engine may take to answer. Commits of gigabytes take a while.
 ANSWER_TIMEOUT = 600
 
-#: Seconds without an answer after which the person is told which request is waiting; and the same within a phase,
-#: whose line is shown meanwhile.
+#: Seconds without an answer after which a run reports which request is waiting: outside of a phase, and in a phase,
+#: whose line shows that something runs.
 SILENCE, PHASE_SILENCE = 2, 10
 
 #: The timeout of a socket, in seconds: how often `RequestTimer` checks how long a request has been waiting.
 POLL_INTERVAL = 0.25
 
 # Seconds that a request may take once the run is ending: the first, and those after one that got no answer.
-# Together with what follows, a run on a silent engine ends within 2 seconds.
+# With these, and with the work after the last request, a run on a silent engine ends within 2 seconds.
 _CLOSING_TIMEOUT, _NEXT_CLOSING_TIMEOUT = 1.2, 0.1
 
 
@@ -33,7 +33,7 @@ class ResponseTimeout:
         seconds: How long the engine may be silent before it counts as stopped.
 
     Attributes:
-        report: Is called with one line for the person about each request that waits for long.
+        report: Called with one line for the person about each request that waits for longer than `silence`.
     """
 
     def __init__(self, seconds: float = ANSWER_TIMEOUT) -> None:
@@ -46,7 +46,7 @@ class ResponseTimeout:
 
     @contextmanager
     def in_phase(self) -> Iterator[None]:
-        """Report only long waits meanwhile, since the person sees which phase runs."""
+        """Report a wait later in this block, since the person sees which phase runs."""
         self._phases += 1
         try:
             yield
@@ -59,7 +59,7 @@ class ResponseTimeout:
         return PHASE_SILENCE if self._phases else SILENCE
 
     def shorten(self) -> None:
-        """Wait for seconds only from now on, because the run is ending."""
+        """Wait for at most two seconds from now on, because the run is ending."""
         if self._shortened_at is None:
             self._shortened_at = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""What a run has to undo when it ends, also after a signal."""
+"""Undo what a run has begun when it ends, also after a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build of a habitat would run, and why. Nothing is changed to find out."""
+"""Find the phases that a build of a habitat would run, and why. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -102,18 +102,18 @@ def _written(
     return phase.describe_change(SlicePath(habitat, slice_, difference.key))
 
 
-def _outermost(found: Sequence[tuple[Difference, ChangeDescription]]) -> list[tuple[Difference, ChangeDescription]]:
-    """Without what is in a folder that came, or went, as a whole."""
-    folders = {written.name for change, written in found if "dir" in (change.before, change.after)}
+def _outermost(changes: Sequence[tuple[Difference, ChangeDescription]]) -> list[tuple[Difference, ChangeDescription]]:
+    """Return the changes without those inside a folder that was added or removed as a whole."""
+    folders = {written.name for change, written in changes if "dir" in (change.before, change.after)}
     return [
         (change, written)
-        for change, written in found
+        for change, written in changes
         if written.kind != "file" or folders.isdisjoint(map(str, PurePosixPath(written.name).parents))
     ]
 
 
 def is_known(project: Project, name: str, phase: Phase) -> bool:
-    """Return whether the phase was ever built, as far as one can still see."""
+    """Return whether the phase has a stamp or a snapshot, so that it was built before."""
     has_stamp = bool(project.stamps.read(task_name(phase, name)))
     return has_stamp or bool(project.image_index.tagged(image_labels.snapshot_tag(name, phase)))
 
@@ -122,5 +122,5 @@ def _seconds(project: Project, name: str, phase: Phase) -> float | None:
     """Return the seconds that the phase took when it last ran, None if they are unknown."""
     values = project.stamps.read(task_name(phase, name)).get("_values_:") or {}
     image = project.image_index.tagged(image_labels.snapshot_tag(name, phase))
-    told = (values.get("seconds"), image.labels.get(image_labels.LABEL_SECONDS) if image else None)
-    return next((number for text in told if (number := image_labels.number(text)) is not None), None)
+    recorded = (values.get("seconds"), image.labels.get(image_labels.LABEL_SECONDS) if image else None)
+    return next((number for text in recorded if (number := image_labels.number(text)) is not None), None)

@@ -73,7 +73,7 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
 
 def _last_failure(project: Project, name: str) -> tuple[Phase, Image, Failure]:
     failed = project.store.failed(name)
-    failure = build_failure.told_by(failed[1].labels) if failed else None
+    failure = build_failure.read_labels(failed[1].labels) if failed else None
     if failed is None or failure is None:
         remedy = f"doit start:{name} builds it, doit shell:{name} --at PHASE opens a shell in a snapshot"
         raise StartError("there is no failed phase to debug", where=name, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Finds what is left of habitats that were removed or renamed: their containers, persistent volumes and images.
+"""Find the containers, persistent volumes and images of habitats that were removed or renamed.
 
 A habitat's name is all that most of its parts have, and another project on the same engine may have a habitat of that
 name. So a name counts only if this project has built it, as `.stamps/NAME/` shows, or has started it, as the label
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Orphan:
-    """What is left of a habitat that the project no longer has.
+    """The containers, volumes and images of a habitat that the project no longer has.
 
     Args:
         name: Its name.
@@ -44,7 +44,7 @@ class Orphan:
 
 
 def orphans(project: Project) -> list[Orphan]:
-    """Return what is left of removed habitats, by name. Takes two requests, and one more for each name."""
+    """Return the orphans, sorted by name. Sends two requests, and one more for each name."""
     containers: dict[str, list[Container]] = {}
     for container in own_containers.containers(project):
         containers.setdefault(container.labels[LABEL_RUN], []).append(container)

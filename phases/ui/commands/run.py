@@ -41,7 +41,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Ending(Struct):
-    """What ended a run early: a signal, while the tasks `at` ran, or a failure outside of a task."""
+    """The reason why a run ended early: a signal, while the tasks `at` ran, or a failure outside of a task."""
 
     signal: int = 0
     at: list[str] = field(default_factory=list)

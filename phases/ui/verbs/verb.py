@@ -21,7 +21,7 @@ class Verb(Protocol):
 
     @property
     def DESCRIPTION(self) -> str:  # noqa: N802
-        """What it does, as `doit list --all` and `doit help` show it."""
+        """The description that `doit list --all` and `doit help` show."""
 
     @property
     def BUILDS(self) -> bool:  # noqa: N802

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import Engine
 
 
-def found_in(engine: Engine, container: str, entries: Iterable[tuple[str, PendingEntry]]) -> StepError | None:
-    """Return the error of the first entry that can't be put for that reason, None if there is none.
+def error_of(engine: Engine, container: str, entries: Iterable[tuple[str, PendingEntry]]) -> StepError | None:
+    """Return the error of the first entry whose path in the image is of another kind, None if there is none.
 
     Args:
         engine: The engine.
         container: The id of the container.
-        entries: What was sent, in order, each with its path.
+        entries: The files and folders that were sent, in order, each with its path.
     """
     for path, entry in entries:
         for folder in above(path):

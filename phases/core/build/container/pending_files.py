@@ -166,4 +166,4 @@ class PendingFiles:
                 except EngineUnreachable:
                     raise
                 except EngineError as error:
-                    raise clash.found_in(self._engine, self._open(), self.outbox.entries) or error from error
+                    raise clash.error_of(self._engine, self._open(), self.outbox.entries) or error from error

@@ -136,16 +136,18 @@ class _SourceCheck:
         """
         try:
             real = volume.source.resolve()
-            root = privileged_mounts.privilege(real, self._own, self._table, readonly=volume.readonly)
+            root = self._privilege(real, readonly=volume.readonly)
+            is_safe_readonly = root and not self._privilege(real, readonly=True)
             link = host_paths.untrusted_link(Path.cwd() / volume.source, self._trusted, self._own.is_own)
         except (OSError, RuntimeError) as error:
             problem = f"volumes: {volume.shown} can't be read ({error})"
             raise ConfigError(problem, where=where, remedy="name a file or folder that you can read") from error
         if root and not may_give_root:
+            others = "mount less of it, or add `gives_root_on_the_host: true`"
             raise ConfigError(
                 f"volumes: {volume.shown} holds {root}: that gives root on this machine",
                 where=where,
-                remedy="mount less of it, or add `gives_root_on_the_host: true`",
+                remedy=f"add `readonly: true`, {others}" if is_safe_readonly else others,
             )
         if link:
             raise ConfigError(
@@ -154,6 +156,9 @@ class _SourceCheck:
                 remedy=f"if you made it, write the path without it: {real}; if not, remove it",
             )
         return replace(volume, source=real, gives_root=bool(root), pin=host_paths.pin(real))
+
+    def _privilege(self, source: Path, *, readonly: bool) -> str:
+        return privileged_mounts.privilege(source, self._own, self._table, readonly=readonly)
 
     def check_nested(self, volumes: Iterable[Mount]) -> None:
         """Refuse a source inside a writable one: the habitat could replace it by a link. Raises ConfigError."""

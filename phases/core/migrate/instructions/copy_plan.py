@@ -1,4 +1,4 @@
-"""What `docker build` copies for a COPY: as a whole or file by file, and which folders get a mode."""
+"""The files that `docker build` copies for a COPY: as a whole or one by one, and which folders get a mode."""
 
 from __future__ import annotations
 

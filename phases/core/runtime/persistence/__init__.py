@@ -1,4 +1,4 @@
-"""What persists of a habitat: a named volume for each path of `entry.persist`.
+"""The persistent data of a habitat: a named volume for each path of `entry.persist`.
 
 A folder is the volume itself. A single file is in a volume of its own, with a link at its path: a mounted file can't be
 replaced by a rename, and a volume for the folder above would hold too much. A program that writes through the link

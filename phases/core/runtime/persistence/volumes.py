@@ -49,7 +49,7 @@ class PersistentPath(Struct, frozen=True):
 
 
 class Persistence(Struct, frozen=True):
-    """What the label of a container records. owner: uid and gid of USER."""
+    """The persistent paths in a container's label. owner: uid and gid of USER."""
 
     entries: tuple[PersistentPath, ...] = ()
     owner: tuple[int, int] = (0, 0)
