@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -29,6 +29,23 @@ if TYPE_CHECKING:
 _OPTIONS = ("ro", "rw")
 
 
+class ShortForm(NamedTuple):
+    """The parts of a volume that is written as `docker run --volume` takes it: SOURCE:DEST[:OPTION,…]."""
+
+    source: str
+    dest: str
+    options: tuple[str, ...] = ()
+
+
+def split_short_form(text: str) -> ShortForm | None:
+    """Return the parts of a volume in the short form, None for a text without SOURCE and DEST."""
+    source, _, rest = text.partition(":")
+    dest, colon, options = rest.partition(":")
+    if not source or not dest:
+        return None
+    return ShortForm(source, dest, tuple(options.split(",")) if colon else ())
+
+
 def entries(scope: Scope, rows: Iterable[str | schema.VolumeKeys]) -> tuple[schema.VolumeKeys, ...]:
     """Return the entries of `volumes:`, those of the short form SOURCE:DEST[:ro] too. Raises ConfigError."""
     return tuple(_entry(scope, i, row) for i, row in enumerate(rows))
@@ -39,13 +56,12 @@ def _entry(scope: Scope, i: int, row: str | schema.VolumeKeys) -> schema.VolumeK
 
 
 def _long_form(text: str, where: Origin) -> schema.VolumeKeys:
-    """Return an entry of the short form, which is that of `docker run --volume`."""
-    source, *rest = text.split(":")
-    if not source or not rest or not rest[0]:
+    """Return an entry of the short form. Raises ConfigError."""
+    parts = split_short_form(text)
+    if parts is None:
         remedy = "write SOURCE:DEST or SOURCE:DEST:ro; for data that only the habitat has, use entry.persist"
         raise ConfigError(f"volumes: {text!r} is not SOURCE:DEST", where=where, remedy=remedy)
-    dest, *more = rest
-    options = ":".join(more).split(",") if more else []
+    source, dest, options = parts
     if unknown := [option for option in options if option not in _OPTIONS]:
         raise ConfigError(
             f"volumes: {text!r} has the option {unknown[0]!r}",
