@@ -872,6 +872,10 @@ def test_stat_edition_changes_with_file_content(target: EngineUnderTest) -> None
     target.engine.put_archive(container, "/", archive(("note", b"six\n", 0o644, 0, 0)))
     assert edition() not in ("", first, second)
     assert edition("/bin") == "", "a folder has none"
+    engines_own = edition("/etc/hosts")
+    assert engines_own, "the file that the engine mounts, not that of the image"
+    assert target.execute(container, "echo two >/etc/hosts")[0] == 0
+    assert edition("/etc/hosts") not in ("", engines_own)
 
 
 def test_put_archive_keeps_owner(target: EngineUnderTest) -> None:

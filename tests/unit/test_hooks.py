@@ -271,3 +271,50 @@ def test_ejected_hooks_of_verify_and_test_are_in_no_stage_of_the_image(tmp_path:
     assert "/etc/passwd" in image
     assert "say " not in image + final
     assert re.findall(r'"say ([a-z ]+)"', tests) == ["before verify", "after verify", "before test", "after test"]
+
+
+# Files of the engine
+
+
+def warnings_after_writes(root: Path, text: str, *, path: str = "/etc/hosts") -> list[str]:
+    """The notices of a build in which each command of root `add X` adds X to a file that the engine mounts."""
+    demo = project(root, text)
+
+    def run(command: Command) -> tuple[int, str]:
+        files = command.container.files
+        if command.script.startswith("add "):
+            files.write(path, files.nodes[path].content.decode() + command.script)
+        return make_user(command) or (0, "")
+
+    demo.engine.on_execute = run
+    demo.build()
+    return demo.notices()
+
+
+@pytest.mark.parametrize("path", ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"])
+def test_command_that_writes_file_of_engine_is_named_once_in_its_phase(tmp_path: Path, path: str) -> None:
+    text = (
+        "setup:\n  root:\n    - see it\n    - add a\n    - add b\n"
+        "hooks:\n  - {after: setup, run_as: root, commands: [add c]}\n"
+        "  - {before: tools, run_as: root, commands: [see it]}\n"
+        "  - {after: tools, run_as: root, commands: [see it, add d]}\n"
+    )
+    rest = (
+        f" wrote to {path}, which no image keeps: the engine mounts its own files there. Mount yours instead "
+        f"(`volumes: [SOURCE:{path}:ro]`), or let entry.init_command write at each start"
+    )
+    assert warnings_after_writes(tmp_path, text, path=path) == [
+        f"habitats/demo/config.yaml:6: setup command 2 of 3{rest}",
+        f"habitats/demo/config.yaml:11: hook after tools, command 2 of 2{rest}",
+    ]
+
+
+def test_command_of_phase_without_snapshot_may_write_file_of_engine(tmp_path: Path) -> None:
+    text = "hooks: [{before: test, run_as: root, commands: [add a]}]\n"
+    assert warnings_after_writes(tmp_path, text) == []
+
+
+def test_command_may_write_volume_at_place_of_engines_file(tmp_path: Path) -> None:
+    write(tmp_path, "data/hosts")
+    text = "volumes: [{source: ../../data/hosts, dest: /etc/hosts}]\nsetup: {root: [add a]}\n"
+    assert [text for text in warnings_after_writes(tmp_path, text) if "wrote to" in text] == []

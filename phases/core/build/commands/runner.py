@@ -83,6 +83,18 @@ class CommandRunner:
             raise self._failure(step, code, output.last_lines, results, killed)
         if results.is_tap:
             self._check(step, results, output.last_lines)
+        if files := container.engine_files.take_written():
+            self._warn_of_lost(files, step)
+
+    def _warn_of_lost(self, files: list[str], step: Run) -> None:
+        """Warn of files that a command wrote and no image keeps."""
+        volumes = ", ".join(f"SOURCE:{file}:ro" for file in files)
+        text = (
+            f"{step.origin}: {step.title} wrote to {' and '.join(files)}, which no image keeps: the engine mounts its "
+            f"own files there. Mount yours instead (`volumes: [{volumes}]`), or let entry.init_command write at each "
+            "start"
+        )
+        self._work.emit(events.Notice(self._work.habitat.name, text, warning=True))
 
     def _check(self, step: Run, results: TestResults, rows: list[str]) -> None:
         """Show the counts of a test that printed TAP. Raises StepError if a result is not ok."""

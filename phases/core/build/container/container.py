@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core.build.container.engine_files import EngineFiles
 from phases.core.build.container.exec import CommandExec
 from phases.core.build.container.lifetime import ContainerLifetime
 from phases.core.build.container.pending_files import PendingFiles
@@ -28,6 +29,9 @@ class BuildContainer:
     Args:
         work: The phase to be built.
         spec: The settings of the container.
+
+    Attributes:
+        engine_files: The files of it that the engine mounts.
     """
 
     def __init__(self, work: PhaseContext, spec: ContainerSpec) -> None:
@@ -36,7 +40,8 @@ class BuildContainer:
         self._life = ContainerLifetime(work, self._spec, self._take_over)
         known = work.known_files.get(spec.image.id, {})
         self._files = PendingFiles(work.engine, self._spec.mounted_folders, known, self._life.open)
-        self._commands = CommandExec(work, self._spec, self._life, self._files, lambda: self.users)
+        self.engine_files = EngineFiles(self._files.edition)
+        self._commands = CommandExec(work, self._spec, self._life, self._files, self.engine_files, lambda: self.users)
 
     def _take_over(self, container: ReusableContainer) -> None:
         self._files.contents.of_editions |= container.of_editions

@@ -16,6 +16,7 @@ from phases.registry import habitat_phases, last_snapshot, named
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from phases.core.build.container.engine_files import EngineFiles
     from phases.core.build.container.lifetime import ContainerLifetime
     from phases.core.build.container.pending_files import PendingFiles
     from phases.core.build.container.spec import ContainerSpec
@@ -63,6 +64,7 @@ class CommandExec:
         spec: What the container is created with.
         life: The state of the container.
         files: What is known of its files.
+        engine_files: The files of it that the engine mounts.
         users: Returns the users that the container has now.
     """
 
@@ -72,12 +74,14 @@ class CommandExec:
         spec: ContainerSpec,
         life: ContainerLifetime,
         files: PendingFiles,
+        engine_files: EngineFiles,
         users: Callable[[], UserDatabase],
     ) -> None:
         self._work = work
         self._spec = spec
         self._life = life
         self._files = files
+        self._engine_files = engine_files
         self._users = users
         self._delivered: tuple[str, tuple[Value, ...]] = ("", ())  # the secrets, and the user who can read them
 
@@ -117,6 +121,8 @@ class CommandExec:
         proxies = root_environment.proxies(self._work.engine, self._work.habitat)  # as docker run, not for the image
         env = {**self._env(command), **proxies, **command.env}
         self._files.doubt()
+        if not command.is_own and self._work.phase.SNAPSHOT:
+            self._engine_files.begin(self._spec.mounted_folders)
         life.begin_command(leaves_nothing=command.is_own)
         is_last_use = self._spec.has_secrets or not self._work.phase.SNAPSHOT  # no phase continues in the container
         if command.is_own or is_last_use:

@@ -49,7 +49,7 @@ class PendingFiles:
         self._is_resolved = False
         self._open = open_container
         self.outbox = Outbox()
-        self.contents = FileCache(self._of_image(known), self._edition)
+        self.contents = FileCache(self._of_image(known), self.edition)
         self.folders = FolderCache()
 
     @property
@@ -81,7 +81,8 @@ class PendingFiles:
             self.contents.learn(path, self._engine.read_file(self._open(), path) or b"")
         return self.contents[path]
 
-    def _edition(self, path: str) -> str:
+    def edition(self, path: str) -> str:
+        """Return the edition of a file that was sent, "" if it has none."""
         stat = self._engine.stat(self._open(), path)
         return stat.edition if stat else ""
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # Folders of the kernel, at which a volume would hide what the container needs, and below which none can be mounted.
 _KERNEL, _KERNEL_WITH_ALL_BELOW = ("/dev", "/sys"), "/proc"
 
-# Files that the engine mounts into each container.
-_OF_ENGINE = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname")
+#: Files that the engine mounts into each container.
+ENGINE_FILES = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname")
 
 # Folders in which the program mounts something into every habitat, or into every build.
 _MOUNTED = (SECRETS_FOLDER, "/run/ssh-agent")
@@ -151,7 +151,7 @@ def _check_written(habitat: Habitat, problems: Problems) -> None:
 
 def _check_engine_files(habitat: Habitat, problems: Problems) -> None:
     """Refuse to copy something to a file that the engine mounts into each container: no image keeps that."""
-    for file in _OF_ENGINE:
+    for file in ENGINE_FILES:
         for subject, path, origin in written_paths(habitat, file):
             if path == file:
                 problem = f"{subject} would not be in the image: the engine mounts a file of its own at {file}"
