@@ -45,6 +45,7 @@ def plan(habitat: Habitat) -> list[Step]:
     if (ids := habitat.user_ids) and ids.uid:
         script, title = SET_UID.text, f"give {habitat.user} the uid {ids.uid} and the gid {ids.gid}"
         args = (habitat.user, str(ids.uid), str(ids.gid))
-        steps.append(Run("root", script, ids.origin, title, args=args, remedies={3: _TAKEN}, ends=True))
+        remedies = {3: _TAKEN}
+        steps.append(Run("root", script, ids.origin, title, args=args, remedies=remedies, ends=True, notices=True))
     steps.append(SetImageConfig(identity=habitat.user))
     return steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_user_uid_taken_by_other_user_moves_that_user_to_free_uid(container: Acc
         "/home/dev/link 1000:1000",
         "/home/node/link 1003:1000",
     ]
+
+
+def test_user_uid_change_gives_each_file_the_numbers_it_needs_and_announces_many(container: AccountsContainer) -> None:
+    prepare = (
+        "cd /home/dev/in; touch $(seq 5000) theirs ours; chown dev:50 [0-9]*; chown dev:60 theirs; chown 0:50 ours"
+    )
+    show = "cd /home/dev/in; stat -c '%u:%g' [0-9]* | sort | uniq -c | tr -s ' '; stat -c '%n %u:%g' theirs ours"
+    assert container.run(prepare) == (0, [])
+    code, (announcement,) = container.number("dev", 1500, 1501)
+    assert code == 0
+    assert re.match(r"500[0-9] files in /home/dev \([0-9]+ MB\) get another owner: ", announcement)
+    assert container.run(show)[1] == [" 5000 1500:1501", "theirs 1500:60", "ours 0:1501"]
+    assert container.number("dev", 1500, 1502)[0] == 0
+    assert container.run(show)[1] == [" 5000 1500:1502", "theirs 1500:60", "ours 0:1502"]
+    assert container.number("dev", 1600, 1502)[0] == 0
+    assert container.run(show)[1] == [" 5000 1600:1502", "theirs 1600:60", "ours 0:1502"]
 
 
 def test_user_uid_already_set_changes_nothing(container: AccountsContainer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, FakeTerminal, built_demo, load, write
+from unit_helpers import DemoProject, FakeTerminal, built_demo, load, make_user, write
 
 from phases.core.engine.docker_api import payloads
 from phases.core.engine.types import Restrictions
@@ -13,6 +13,7 @@ from phases.core.errors import CommandFailed, ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.new_container import restrictions_label
+from phases.p02_users import SET_UID
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,3 +150,15 @@ def test_uid_host_as_root_is_reported_in_build_and_start(tmp_path: Path, monkeyp
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert built[0] == demo.notices()[0]
     assert built[0].startswith("habitats/demo/config.yaml:2: uid: host has no effect, since you are root: agent keeps")
+
+
+def test_uid_change_of_many_files_is_announced_with_its_line(tmp_path: Path) -> None:
+    line = "40000 files in /home/agent (312 MB) get another owner"
+
+    def number(command: Command) -> tuple[int, str] | None:
+        return (0, f"{line}\n") if command.script == SET_UID.text else make_user(command)
+
+    demo = DemoProject(tmp_path, "base_image: base:1\nuid: 1234\n")
+    demo.engine.on_execute = number
+    demo.build()
+    assert demo.notices() == [f"habitats/demo/config.yaml:2: {line}"]

@@ -84,7 +84,7 @@ HASHES = {
 #: Phase to its environment digest.
 ENVIRONMENT_DIGESTS = {
     "base": "214794af8aea56f55c9481b2dd064988c9cfaec99a6732f227622ae2df87ab31",
-    "users": "4e702776b97c53624466e57799df3c6793457b94d07f0bc834351c24bbe20a02",
+    "users": "e21fe6983e4c613c1fa23b445f8dff32da83ff18b0db070990d5ca34af93e947",
     "env": "a5f2f77756bcef9f0e4372a38996437c2ecf010af21224ed4d803a26232e09bf",
     "workdir": "7ac331c4c46808313f564bf79385d9f63769e66cb3bee22d3bb637ddde51df32",
     "habitat": "483cbf3b79363f5e32e11c50a6291a68b7d3ffbe2e9d36e1f307e91c4e808369",
