@@ -13,7 +13,7 @@ from phases import p08_repos
 from phases.core import git_credentials, json_types
 from phases.core.hooks import Point
 from phases.p06_files import copy_file, describe_file, file_slice
-from phases.protocol import ChangeDescription, Run, secrets_slice
+from phases.protocol import ChangeDescription, Run, StartInit, secrets_slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +46,13 @@ class PhaseWithHooks(Struct, frozen=True):
 
     def plan(self, habitat: Habitat) -> Sequence[Step]:
         before, after = (list(_steps(habitat, Point(when, self.NAME))) for when in _WHEN)
-        return [*before, *self.phase.plan(habitat), *after]
+        steps = list(self.phase.plan(habitat))
+        at = next((number for number, step in enumerate(steps) if isinstance(step, StartInit)), None)
+        if at is None:
+            return [*before, *steps, *after]
+        # Each container of the phase gets what its hooks do.
+        first = [*before, *steps[:at], *after] if at else []
+        return [*first, steps[at], *before, *steps[at + 1 :], *after]
 
     def describe_change(self, changed: SlicePath) -> ChangeDescription | None:
         if changed.key[0] != "hooks":

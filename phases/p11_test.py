@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from phases.core.copied_files import executable_script, subfolder_tree
 from phases.core.files import tree as files_tree
 from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, Copy, Run, copies, file_in, secrets_slice
+from phases.protocol import ChangeDescription, Copy, Run, StartInit, copies, file_in, secrets_slice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from phases.core.files.tree import Item
     from phases.core.json_types import Json
-    from phases.core.model import ConfigLayer, Habitat
+    from phases.core.model import ConfigLayer, Habitat, TestScript
     from phases.protocol import SlicePath, Step
 
 ID = 11
@@ -36,10 +38,24 @@ def slice(habitat: Habitat) -> Json:
     return {
         "helpers": {layer.name: files_tree.identity(tree) for layer, tree in _helpers(habitat)},
         "tests": [
-            {"content": executable_script(habitat, test).identity(), "script": test.dest} for test in habitat.tests
+            {
+                "content": executable_script(habitat, test).identity(),
+                "script": test.dest,
+                **({"init": True} if test.init else {}),
+            }
+            for test in habitat.tests
         ],
+        **_init_slice(habitat),
         **secrets_slice(habitat, NAME),
     }
+
+
+def _init_slice(habitat: Habitat) -> Json:
+    """Return what a test sees of `entry`, empty if none runs beside the init command."""
+    if not any(test.init for test in habitat.tests):
+        return {}
+    entry = habitat.entry
+    return {"init": {"command": entry.init_command, "ready": entry.ready.command if entry.ready else ""}}
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
@@ -54,16 +70,30 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
             return ChangeDescription(place, "file", minor=True) if named else file_in(layer.shown, place)
         case ("tests", int(number), "content"):
             return file_in(changed.habitat.tests[number].shown)
+        case ("init", str(name)):
+            return ChangeDescription("entry.init_command" if name == "command" else "entry.ready")
         case _:
             return ChangeDescription(dotted(*changed.key[:2]))
 
 
 def plan(habitat: Habitat) -> list[Step]:
+    alone = [test for test in habitat.tests if not test.init]
+    beside_init = [test for test in habitat.tests if test.init]
+    steps = _steps(habitat, alone)
+    if beside_init:
+        steps += [StartInit(beside_init[0].origin), *_steps(habitat, beside_init)]
+    return steps
+
+
+def _steps(habitat: Habitat, tests: Sequence[TestScript]) -> list[Step]:
+    """Return the steps that run tests in one container."""
+    if not tests:
+        return []
     steps: list[Step] = [
-        Copy(tuple(copies(tree, f"{layer.dest}/tests", habitat.user, habitat.tests[0].origin)))
+        Copy(tuple(copies(tree, f"{layer.dest}/tests", habitat.user, tests[0].origin)))
         for layer, tree in _helpers(habitat)
     ]
-    for test in habitat.tests:
+    for test in tests:
         steps += [
             Copy(tuple(copies((executable_script(habitat, test),), test.dest, habitat.user, test.origin))),
             Run(habitat.user, 'exec "$1"', test.origin, f"test {test.shown}", args=(test.dest,), tests=test.shown),

@@ -133,7 +133,16 @@ class RequirePaths(Struct, frozen=True):
     hint: str = ""
 
 
-Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | SetImageConfig | RequirePaths
+class StartInit(Struct, frozen=True):
+    """Continue in a new container with the habitat's init command as its main process, once that is ready.
+
+    What earlier steps of the phase left is not in it. Only a phase without a snapshot has this step. origin: its cause.
+    """
+
+    origin: Origin
+
+
+Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | SetImageConfig | RequirePaths | StartInit
 
 
 class SlicePath(Struct, frozen=True):

@@ -23,7 +23,6 @@ SECRETS_FOLDER = "/run/secrets"
 
 #: The values of `entry.network`. A mapping is reserved for a list of hosts that may be reached.
 NETWORKS = ("bridge", "none")
-
 #: The values of a cache's `sharing`, which are words of BuildKit; the first is the default.
 SHARINGS = ("shared", "locked")
 
@@ -169,13 +168,14 @@ class RepoClone(Struct, frozen=True):
 
 
 class TestScript(Struct, frozen=True):
-    """An entry of `tests:`, which phase 11 copies to `dest` and runs there."""
+    """An entry of `tests:`, which phase 11 copies to `dest` and runs there, if `init` beside the init command."""
 
     source: Path
     shown: str
     dest: str
     layer: ConfigLayer
     origin: Origin
+    init: bool = False
 
 
 class Limits(Struct, frozen=True):

@@ -14,10 +14,11 @@ from unit_helpers import DemoProject, FakeTerminal, bring_up, built_demo, load, 
 
 from phases.core import events
 from phases.core.container.init_process import IDLE
+from phases.core.container.main_process import main_process
 from phases.core.engine.types import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
-from phases.core.runtime import clean, new_container, stop
+from phases.core.runtime import clean, stop
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.session import attach
@@ -212,7 +213,7 @@ def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None
 )
 def test_init_command_becomes_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
     demo = built_demo(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
-    assert new_container.main_process(demo.project.habitat("demo")) == process
+    assert main_process(demo.project.habitat("demo")) == process
 
 
 def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None:

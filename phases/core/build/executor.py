@@ -16,19 +16,20 @@ from msgspec.structs import replace
 from phases.core import events
 from phases.core.build import base_image, cache_locks, cache_volumes, image_config, steps
 from phases.core.build import failure as build_failure
+from phases.core.build.commands.init_command import InitCommand
 from phases.core.build.commands.runner import CommandRunner
 from phases.core.build.container import layers, volume_mounts
 from phases.core.build.container.container import BuildContainer
-from phases.core.build.container.spec import ContainerSpec
+from phases.core.build.container.spec import ContainerSpec, InitContainerSpec
 from phases.core.build.context import PhaseContext, PhaseOutput
 from phases.core.cache import image_labels
 from phases.core.config.mounts import image_volumes
 from phases.core.engine.types import Image
-from phases.core.errors import EngineError, EngineUnreachable, HabitatError
+from phases.core.errors import EngineError, EngineUnreachable, HabitatError, PhaseTimeout, StepError
 from phases.core.files.phase_log import PhaseLog
 from phases.core.secrets.ssh_agent import AgentRelay
 from phases.p06_files import ID as FIRST_WITH_VOLUMES
-from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig
+from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, StartInit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,6 +93,7 @@ class _PhaseExecutor:
         self._commands = CommandRunner(work, self._output)
         self._image: ImageConfig | None = None
         self._container: BuildContainer | None = None
+        self._init: InitCommand | None = None  # of the container
         self._agent: AgentRelay | None = None
         self._step: Step | None = None  # the one that runs
         self._volumes: tuple[Bind, ...] = ()
@@ -158,7 +160,9 @@ class _PhaseExecutor:
                 self._temporary_tag = image_labels.dockerfile_tag(self.work.habitat.name)
                 self._start_from(base_image.build(self.work, step, self._output.line))
             case Run():
-                self._commands.run(step, self.container, self.image.workdir)
+                self._run_command(step)
+            case StartInit():
+                self._start_init(step)
             case Copy():
                 steps.copy(self.container, step)
             case SetImageConfig():
@@ -166,6 +170,23 @@ class _PhaseExecutor:
             case RequirePaths():
                 steps.require_paths(self.container, step, self.work.habitat.user)
         self._step = None
+
+    def _run_command(self, step: Run) -> None:
+        try:
+            self._commands.run(step, self.container, self.image.workdir)
+        except PhaseTimeout:
+            raise
+        except StepError as error:
+            if self._init and (ended := self._init.end_error()):
+                raise ended from error
+            raise
+
+    def _start_init(self, step: StartInit) -> None:
+        if self._container:
+            self._container.remove()
+        self._container = BuildContainer(self.work, InitContainerSpec(self.work, self.image, self._volumes))
+        self._init = InitCommand(self.work, self._output, self._commands, self._container, step.origin)
+        self._init.start()
 
     def _set_image_config(self, step: SetImageConfig) -> None:
         image = image_config.changed(self.image, step)

@@ -113,7 +113,9 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         hooks=hook_commands,
         repos=sections.repos(scope, config.repos, secrets),
         required=sections.required(scope, config.verify_fs.required_files),
-        tests=sections.tests(scope, config.tests),
+        tests=sections.tests(
+            scope, config.tests, has_init=bool(config.entry.init_command.strip()) or scope.is_wrong("entry")
+        ),
         entry=entry,
         build=confined,
         debug=config.debug,

@@ -115,6 +115,7 @@ class CommandsKeys(_Mapping, kw_only=True, frozen=True):
 
 
 Setup = dict[str, list[str]] | list[CommandsKeys]
+Choice = bool | UnsetType
 
 
 class HookKeys(CommandsKeys, kw_only=True, frozen=True):
@@ -133,12 +134,8 @@ class RepoKeys(_Mapping, kw_only=True, frozen=True):
     branch: Annotated[str, _key("Default: the remote's default branch.")] = ""
     ref: Annotated[str, _key("A tag or a commit, instead of a branch.")] = ""
     depth: Annotated[int, _key("The number of commits to fetch. Default: all.", minimum=0)] = 0
-    submodules: Annotated[bool | UnsetType, _key("Whether to fetch its submodules. Default: no, with a notice.")] = (
-        UNSET
-    )
-    lfs: Annotated[bool | UnsetType, _key("Whether to fetch files in Git LFS. Default: if the image's git does.")] = (
-        UNSET
-    )
+    submodules: Annotated[Choice, _key("Whether to fetch its submodules. Default: no, with a notice.")] = UNSET
+    lfs: Annotated[Choice, _key("Whether to fetch files in Git LFS. Default: if the image's git does.")] = UNSET
     owner: Annotated[str, _key("NAME or NAME:GROUP, who clones it. Default: USER.")] = ""
     token: Annotated[str, _key("A secret with the phase repos; sent to this URL's host only, by HTTPS.")] = ""
     ssh_agent: Annotated[bool, _key("true gives the phase access to your SSH agent. Default: false.")] = False
@@ -152,6 +149,13 @@ class VerifyFsKeys(_Mapping, kw_only=True, frozen=True):
     """Phase 10: paths that must exist in the habitat."""
 
     required_files: Annotated[list[str], _key("Files or folders, absolute or relative to WORKDIR.")] = []
+
+
+class TestKeys(_Mapping, kw_only=True, frozen=True):
+    """A script of phase 11."""
+
+    run: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
+    init: Annotated[bool, _key("true: it runs while entry.init_command is up and ready. Default: false.")] = False
 
 
 class LimitsKeys(_Mapping, kw_only=True, frozen=True):
@@ -189,10 +193,7 @@ class EntryKeys(_Mapping, kw_only=True, frozen=True):
     network: Annotated[str, _key("Default: bridge.", pattern=_one_of(NETWORKS), examples=[*NETWORKS])] = ""
     ports: Annotated[
         list[str],
-        _key(
-            "Published on 127.0.0.1, unless an address is given: 3000, 8080:3000, 0.0.0.0:9000:9000; 0:3000 picks a "
-            "free one."
-        ),
+        _key("On 127.0.0.1 unless an address is given: 3000, 8080:3000, 0.0.0.0:9000:9000; 0:3000 picks a free one."),
     ] = []
     limits: LimitsKeys = LimitsKeys()
     shm_size: Annotated[
@@ -235,9 +236,7 @@ class Config(_Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-f
     ] = []
     volumes: Annotated[
         list[str | VolumeKeys],
-        _key(
-            "Files and folders of the host that are mounted from phase 6 on, and while running. Short: SOURCE:DEST:ro."
-        ),
+        _key("Files and folders of the host, mounted from phase 6 on, and while running. Short: SOURCE:DEST:ro."),
     ] = []
     secrets: Annotated[list[SecretKeys], _key("Values that commands may read and no image contains.")] = []
     caches: Annotated[
@@ -250,7 +249,9 @@ class Config(_Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-f
     hooks: Annotated[list[HookKeys], _key("Scripts for `sh -e` before or after any phase, as a part of it.")] = []
     repos: Annotated[list[RepoKeys], _key("Phase 8: git repositories, cloned with the image's own git.")] = []
     verify_fs: VerifyFsKeys = VerifyFsKeys()
-    tests: Annotated[list[str], _key("Phase 11: scripts, run as USER in WORKDIR, in a temporary container.")] = []
+    tests: Annotated[
+        list[str | TestKeys], _key("Phase 11: scripts, run as USER in WORKDIR, in a temporary container.")
+    ] = []
     entry: EntryKeys = EntryKeys()
     build: BuildKeys = BuildKeys()
     debug: Annotated[bool, _key("true shows every command's output. Default: false, it goes to the log.")] = False

@@ -225,18 +225,25 @@ def required(scope: Scope, texts: Iterable[str]) -> tuple[tuple[str, Origin], ..
     return scope.each(key, texts, lambda i, text: (scope.habitat_path(text, *key, i), scope.at(*key, i)))
 
 
-def tests(scope: Scope, texts: Iterable[str]) -> tuple[TestScript, ...]:
-    """Return the entries of `tests:`."""
-    return scope.each(("tests",), texts, lambda i, text: _test(scope, i, text))
+def tests(scope: Scope, entries: Iterable[str | schema.TestKeys], *, has_init: bool) -> tuple[TestScript, ...]:
+    """Return the entries of `tests:`. has_init: whether there is an `entry.init_command`."""
+    return scope.each(("tests",), entries, lambda i, entry: _test(scope, i, entry, has_init=has_init))
 
 
-def _test(scope: Scope, i: int, text: str) -> TestScript:
-    source, shown, _ = scope.host_path(text, "tests", i)
-    origin = scope.at("tests", i)
+def _test(scope: Scope, i: int, entry: str | schema.TestKeys, *, has_init: bool) -> TestScript:
+    text, init, key = (entry, False, ()) if isinstance(entry, str) else (entry.run, entry.init, ("run",))
+    source, shown, _ = scope.host_path(text, "tests", i, *key)
+    origin = scope.at("tests", i, *key)
+    if init and not has_init:
+        raise ConfigError(
+            f"tests: {shown} has init: true, and there is no entry.init_command",
+            where=scope.at("tests", i, "init"),
+            remedy="write entry.init_command, or leave init out",
+        )
     if not source.is_file():
         raise ConfigError(f"tests: {shown} is not a file", where=origin, remedy="name a script")
     source = Path(os.path.normpath(source))
     layer = next(layer for layer in scope.layers if layer.name == origin.layer)
     is_in_layer = source.is_relative_to(layer.folder)
     place = source.relative_to(layer.folder) if is_in_layer else f"tests/{source.name}"
-    return TestScript(source, shown, f"{layer.dest or '/tmp/habitat'}/{place}", layer, origin)  # noqa: S108
+    return TestScript(source, shown, f"{layer.dest or '/tmp/habitat'}/{place}", layer, origin, init)  # noqa: S108

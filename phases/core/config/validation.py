@@ -180,6 +180,7 @@ def _known_keys(path: Key) -> tuple[str, ...]:
         "hooks": schema.HookKeys,
         "repos": schema.RepoKeys,
         "verify-fs": schema.VerifyFsKeys,
+        "tests": schema.TestKeys,
         "entry": schema.ReadyKeys if path[1:2] == ("ready",) else schema.EntryKeys,
         "build": schema.BuildKeys,
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
@@ -11,9 +9,9 @@ from msgspec.structs import asdict
 from phases.core.cache import host_mounts
 from phases.core.cache.host_mounts import mounts_of
 from phases.core.container import root_environment, safe_paths, user_home
-from phases.core.container.init_process import IDLE
+from phases.core.container.main_process import main_process, restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.types import Restrictions, Tmpfs
+from phases.core.engine.types import Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.own_containers import LABEL_PROJECT, marks, project_label
@@ -35,9 +33,6 @@ LABEL_RESTRICTIONS = "habitat.confinement"
 
 # Bytes of the main process's output that the engine keeps.
 _LOG_BYTES = 32_000_000
-
-# A command that needs no shell.
-_PLAIN_COMMAND = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
 
 
 class ContainerChanged(Exception):
@@ -142,24 +137,9 @@ def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def restrictions(habitat: Habitat) -> Restrictions:
-    """Return the container's restrictions: no more privileges than USER's, and the limits that the config sets."""
-    entry = habitat.entry
-    limits = asdict(entry.limits)
-    return Restrictions(privileges=False, network=entry.network != "none", shm=entry.shm_size, **limits)
-
-
 def restrictions_label(habitat: Habitat) -> str:
     """Return the value of LABEL_RESTRICTIONS."""
     values = asdict(restrictions(habitat))
     # Containers of versions without shm_size have no such part, and need no replacement.
     limits = [f"{key}={value:g}" for key, value in values.items() if key != "shm" or value]
     return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
-
-
-def main_process(habitat: Habitat) -> tuple[str, ...]:
-    """Return the init command, or one that idles. A command that needs no shell becomes the main process itself."""
-    text = habitat.entry.init_command.strip()
-    if not text:
-        return IDLE
-    return tuple(shlex.split(text)) if _PLAIN_COMMAND.fullmatch(text) else ("/bin/sh", "-c", text)

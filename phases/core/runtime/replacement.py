@@ -15,13 +15,13 @@ from phases import hooks
 from phases.core import events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_of
+from phases.core.container.main_process import main_process
 from phases.core.errors import Conflict, HabitatError, NotFound
 from phases.core.runtime import own_containers
 from phases.core.runtime.new_container import (
     LABEL_HOME,
     LABEL_RESTRICTIONS,
     ContainerChanged,
-    main_process,
     restrictions_label,
 )
 from phases.core.runtime.own_containers import aside_names, container_name, is_new, own_container

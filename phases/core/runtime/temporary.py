@@ -16,12 +16,12 @@ from phases.core.cache.stamps import task_name
 from phases.core.config.mounts import mountable_paths
 from phases.core.container import identity, root_environment, safe_paths, shell_errors, user_home
 from phases.core.container.init_process import IDLE
+from phases.core.container.main_process import restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.container.users import UserDatabase
 from phases.core.engine.types import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.model import SECRETS_FOLDER
-from phases.core.runtime.new_container import restrictions
 from phases.core.runtime.session.session import Session
 from phases.core.secrets.delivery import deliver
 from phases.registry import last_snapshot

@@ -12,6 +12,7 @@ from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
 from phases.core.container import memory_limit
+from phases.core.container.init_process import container_ended
 from phases.core.container.remedies import remedy_for
 from phases.core.container.users import NO_USER
 from phases.core.errors import CommandFailed, Conflict, NotFound, PhaseTimeout, StepError
@@ -44,6 +45,11 @@ class CommandRunner:
         """Let the timeout of the phase begin now."""
         self._deadline = time.monotonic() + self._timeout if self._timeout else None
 
+    @property
+    def left(self) -> float | None:
+        """The seconds that the phase has left, None for any number."""
+        return max(0.0, self._deadline - time.monotonic()) if self._deadline else None
+
     def run(self, step: Run, container: BuildContainer, workdir: str) -> None:
         """Run a command in the container of the phase.
 
@@ -64,7 +70,7 @@ class CommandRunner:
             self._work, self._output, step.origin if step.notices else None, results if step.tests else None
         )
         env, secrets = self._env_and_secrets(step)
-        left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
+        left = self.left
         self.folder = users.expand(step.workdir or workdir, step.user, step.origin)
         script = argv(step.script, step.args)
         try:
@@ -75,11 +81,10 @@ class CommandRunner:
             raise self._interruption(error, step, output.last_lines) from error
         finally:
             output.close()
-        if container.ended_under(code):
+        if container_ended(self._work.engine, container.id, code):
             raise self._cut_off(step, output.last_lines)
         if code:
-            limit = self._work.habitat.build.limits.memory
-            killed = memory_limit.report(self._work.engine, container.id, "build.limits.memory", limit)
+            killed = memory_limit.report(self._work.engine, container.id, *container.memory_limit)
             raise self._failure(step, code, output.last_lines, results, killed)
         if results.is_tap:
             self._check(step, results, output.last_lines)

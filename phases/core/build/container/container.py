@@ -9,7 +9,6 @@ from phases.core.build.container.exec import CommandExec
 from phases.core.build.container.lifetime import ContainerLifetime
 from phases.core.build.container.pending_files import PendingFiles
 from phases.core.container import identity
-from phases.core.container.init_process import container_ended
 from phases.core.container.users import UserDatabase
 
 if TYPE_CHECKING:
@@ -32,11 +31,13 @@ class BuildContainer:
 
     Attributes:
         engine_files: The files of it that the engine mounts.
+        memory_limit: The key of its memory limit, and the bytes, 0 for none.
     """
 
     def __init__(self, work: PhaseContext, spec: ContainerSpec) -> None:
         self._work = work
         self._spec = spec
+        self.memory_limit = spec.memory_limit
         self._life = ContainerLifetime(work, self._spec, self._take_over)
         known = work.known_files.get(spec.image.id, {})
         self._files = PendingFiles(work.engine, self._spec.mounted_folders, known, self._life.open)
@@ -92,14 +93,15 @@ class BuildContainer:
 
     # Commands
 
+    def start(self) -> None:
+        """Start the container, whose main process is a command of the config."""
+        self._life.start()
+        self._life.begin_command(leaves_nothing=False)
+
     def execute(self, command: PhaseCommand) -> int:
         """Run a command and return its exit code. Afterwards only files that it has not written are known."""
         self._flush()
         return self._commands.run(command)
-
-    def ended_under(self, code: int) -> bool:
-        """Return whether a command ended with `code` because its container ended."""
-        return container_ended(self._work.engine, self._life.id, code)
 
     # The end
 

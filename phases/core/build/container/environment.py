@@ -51,7 +51,9 @@ class BuildEnvironment:
 
     def changes(self) -> list[str]:
         """Return the lines of a commit that set the variables of the image."""
-        return [f"ENV {name}={instruction_word(value)}" for name, value in self.missing.items()]
+        # The engine can't unset what the container alone has, such as proxies.
+        values = {**{name: "" for name in self.of_container if name not in self.all}, **self.missing}
+        return [f"ENV {name}={instruction_word(value)}" for name, value in values.items()]
 
 
 def _can_be_set(value: str) -> bool:

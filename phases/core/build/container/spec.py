@@ -11,8 +11,9 @@ from phases.core.build.container.environment import BuildEnvironment
 from phases.core.cache import host_mounts
 from phases.core.cache.image_labels import cleared_labels
 from phases.core.config.mounts.image_volumes import base_name, uncovered
-from phases.core.container import safe_paths
+from phases.core.container import root_environment, safe_paths
 from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
+from phases.core.container.main_process import main_process, restrictions
 from phases.core.engine.types import Restrictions, Tmpfs
 from phases.core.model import SECRETS_FOLDER
 
@@ -59,6 +60,23 @@ class ContainerSpec:
         self._binds = volumes if is_mounted else ()
         self.image = image
         self.env = BuildEnvironment({**image.env, **env})
+        self.hostname = ""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The main process."""
+        return IDLE_FOR_PROBE
+
+    @property
+    def restrictions(self) -> Restrictions:
+        """What the processes of the container may do and use."""
+        build = self._work.habitat.build
+        return Restrictions(privileges=build.new_privileges, **asdict(build.limits))
+
+    @property
+    def memory_limit(self) -> tuple[str, int]:
+        """The key of the container's memory limit, and its bytes, 0 for none."""
+        return "build.limits.memory", self._work.habitat.build.limits.memory
 
     @property
     def has_secrets(self) -> bool:
@@ -103,15 +121,16 @@ class ContainerSpec:
 
     def _create(self, name: str) -> str:
         self.check_binds()
-        engine, build, mounts = self._work.engine, self._work.habitat.build, self.mounts
+        engine, mounts = self._work.engine, self.mounts
         container = engine.create(
             self.image.id,
             name,
-            IDLE_FOR_PROBE,
+            self.command,
             env=self.env.of_container,
             labels=cleared_labels(self.image.labels),
             mounts=mounts,
-            restrictions=Restrictions(privileges=build.new_privileges, **asdict(build.limits)),
+            hostname=self.hostname,
+            restrictions=self.restrictions,
         )
         try:
             safe_paths.check_mounts(engine, container, [mount.dest for mount in mounts], last=True)
@@ -124,3 +143,29 @@ class ContainerSpec:
         """Check that the mounted folders of the host are still those that the config names. Raises HabitatError."""
         if self._binds:
             host_mounts.check(self._work.habitat)
+
+
+class InitContainerSpec(ContainerSpec):
+    """The settings of a container with the habitat's init command: those of a start, without ports and kept data."""
+
+    def __init__(self, work: PhaseContext, image: ImageConfig, volumes: Sequence[Bind]) -> None:
+        super().__init__(work, image, {}, None, (), volumes)
+        proxies = root_environment.proxies(work.engine, work.habitat)
+        self.env.of_container = {**image.env, **root_environment.for_main_process(image.env), **proxies}
+        self.hostname = work.habitat.name[:63]
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return main_process(self._work.habitat)
+
+    @property
+    def restrictions(self) -> Restrictions:
+        return restrictions(self._work.habitat)
+
+    @property
+    def memory_limit(self) -> tuple[str, int]:
+        return "entry.limits.memory", self._work.habitat.entry.limits.memory
+
+    def is_met_by(self, container: ReusableContainer) -> bool:
+        del container
+        return False

@@ -1,0 +1,33 @@
+"""The main process of a running habitat, and what the processes of its container may do and use."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
+
+from phases.core.container.init_process import IDLE
+from phases.core.engine.types import Restrictions
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+
+# A command that needs no shell.
+_PLAIN_COMMAND = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
+
+
+def main_process(habitat: Habitat) -> tuple[str, ...]:
+    """Return the init command, or one that idles. A command that needs no shell becomes the main process itself."""
+    text = habitat.entry.init_command.strip()
+    if not text:
+        return IDLE
+    return tuple(shlex.split(text)) if _PLAIN_COMMAND.fullmatch(text) else ("/bin/sh", "-c", text)
+
+
+def restrictions(habitat: Habitat) -> Restrictions:
+    """Return the container's restrictions: no more privileges than USER's, and the limits that the config sets."""
+    entry = habitat.entry
+    limits = asdict(entry.limits)
+    return Restrictions(privileges=False, network=entry.network != "none", shm=entry.shm_size, **limits)
