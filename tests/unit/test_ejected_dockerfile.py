@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from unit_helpers import SOMEWHERE, DemoProject, load, write
@@ -19,9 +19,6 @@ from phases.core.eject.readme import readme
 from phases.core.errors import ConfigError, StateError
 from phases.core.migrate.command import migrate
 from phases.protocol import Entry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AWKWARD = [
     "plain",
@@ -124,7 +121,7 @@ entry: {command: run it}
         'RUN ["/dev/scripts/run", "-u", "dev", "-k", "USER", "-C", "/w/p", "--", "make"]',
         'RUN ["/dev/scripts/require", "dev", "add them in setup, files or repos, or take them off the list", "/w/M"]',
         "FROM habitat AS test",
-        'RUN ["/dev/scripts/run", "-u", "dev", "-k", "USER", "--", "exec \\"$1\\"", "/habitat/local/t.sh"]',
+        'RUN ["/dev/scripts/run", "-u", "dev", "-t", "-k", "USER", "--", "exec \\"$1\\"", "/habitat/local/t.sh"]',
         "FROM habitat AS final",
         "ENTRYPOINT []",
         'CMD ["/bin/sh", "-c", "--", "run it"]',
@@ -183,6 +180,38 @@ tests: [t.sh]
     )
     assert places < rows.index("FROM habitat AS habitat-caches") < rows.index(one)
     assert "FROM habitat-caches AS test" in rows
+
+
+@pytest.mark.parametrize("has_other", [True, False])
+def test_ejected_tests_with_init_are_left_out_and_named_in_readme(tmp_path: Path, has_other: bool) -> None:
+    for name in ("t.sh", "db.sh"):
+        write(tmp_path, f"habitats/demo/{name}", "t", 0o755)
+    other = "t.sh, " if has_other else ""
+    text = f"base_image: base:1\ntests: [{other}{{run: db.sh, init: true}}]\nentry: {{init_command: /sbin/boot}}\n"
+    habitat = load(tmp_path, text)
+    build = writer.write_dockerfile(habitat)
+    tests = [row for row in instructions(build.dockerfile) if '"-t"' in row]
+    assert [row.rpartition('"/')[2] for row in tests] == (['habitat/local/t.sh"]'] if has_other else [])
+    assert ("FROM habitat AS test" in build.dockerfile) == has_other
+    page = readme(habitat, build, has_volumes=False)
+    assert "- No build has an init command beside it, so these tests are left out: `db.sh`." in page
+    assert ("--target test" in page) == has_other
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "out"),
+    [
+        ("echo 1..1; echo ok 1", 0, "1..1\nok 1\n"),
+        ("echo 1..1; echo not ok 1", 1, "1..1\nnot ok 1\n"),
+        ("echo ok 1; exit 5", 5, "ok 1\n"),
+        ("printf 'no %s end' line; sleep 5 2>/dev/null &", 0, "no line end\n"),
+    ],
+)
+def test_ejected_test_is_judged_by_exit_code_and_tap(script: str, code: int, out: str) -> None:
+    run = Path(writer.__file__).parent / "scripts/run"
+    argv = ("/bin/sh", str(run), "-u", "root", "-t", "--", script)
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=4)
+    assert (result.returncode, result.stdout) == (code, out)
 
 
 def test_ejected_known_hosts_files_become_separate_secrets(tmp_path: Path) -> None:

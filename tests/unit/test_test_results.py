@@ -2,9 +2,48 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
+import phases
 from phases.core.build.commands.test_results import TestResults
+
+EJECTED = Path(phases.__file__).parent / "core/eject/scripts/tap"
+
+PASSING = [
+    ("1..2\nok 1 - a\nok 2 - b", "2 of 2 passed"),
+    ("ok 1 - a\nok 2 - b\n1..2", "2 of 2 passed"),
+    ("TAP version 13\n1..1\nok 1\n  ---\n  message: not ok 1\n  ...", "1 of 1 passed"),
+    ("TAP version 14\n1..1\n    not ok 1 - inner\n    1..1\nok 1 - outer", "1 of 1 passed"),
+    ("1..3\nok 1\nnot ok 2 - b # TODO later\nok 3 # SKIP no net", "2 of 3 passed, 1 skipped, 1 to do"),
+    ("1..2\nnot ok 1 - b # skip slow\nok 2 # todo works already", "1 of 2 passed, 1 skipped, 1 to do"),
+    ("1..0 # SKIP no database", "0 of 0 passed"),
+    ("1..2\nok 2\nok 1", "2 of 2 passed"),
+    ("ok\nok - b", "2 of 2 passed"),
+    ("1..1\n# not ok 1\nok 1\nnot okay\nall not ok", "1 of 1 passed"),
+    ("1..1\r\nok 1\r", "1 of 1 passed"),
+]
+
+FAILING = [
+    ("1..2\nok 1 - a\nnot ok 2 - it works", "1 of 2 failed: 2 it works"),
+    ("1..1\nnot ok", "1 of 1 failed: 1"),
+    ("not ok 1", "1 of 1 failed: 1 "),
+    ("1..1\nnot ok 1 - a # TODOLIST", "1 of 1 failed: 1 a"),
+    ("1..7\n" + "not ok\n" * 7, "7 of 7 failed: 1, 2, 3, 4, 5 and 2 more"),
+    ("1..3\nok 1\nok 2", "3 tests were planned, 2 ran"),
+    ("1..1\nok 1\nok 2", "1 tests were planned, 2 ran"),
+    ("1..2\nok 1\nok 1", "the numbers of its results are not 1 to 2"),
+    ("1..2\nok 1\nok 3", "the numbers of its results are not 1 to 2"),
+    ("1..999999999999", "999999999999 tests were planned, 0 ran"),
+    ("1..1\nok 1\n1..1", "it has several plans"),
+    ("TAP version 13\nok 1", "it ended without a plan, such as 1..4"),
+    ("1..2\nok 1\nBail out! no disk\nok 2", "it bailed out: no disk"),
+    ("Bail out!", "it bailed out"),
+]
+
+NO_TAP = ["", "okay\nfine", "it is not ok", "1..x", "  not ok 1", "TAP version 12\n", "1. ok"]
 
 
 def results(text: str) -> TestResults:
@@ -16,19 +55,7 @@ def results(text: str) -> TestResults:
 
 @pytest.mark.parametrize(
     ("text", "counts"),
-    [
-        ("1..2\nok 1 - a\nok 2 - b", "2 of 2 passed"),
-        ("ok 1 - a\nok 2 - b\n1..2", "2 of 2 passed"),
-        ("TAP version 13\n1..1\nok 1\n  ---\n  message: not ok 1\n  ...", "1 of 1 passed"),
-        ("TAP version 14\n1..1\n    not ok 1 - inner\n    1..1\nok 1 - outer", "1 of 1 passed"),
-        ("1..3\nok 1\nnot ok 2 - b # TODO later\nok 3 # SKIP no net", "2 of 3 passed, 1 skipped, 1 to do"),
-        ("1..2\nnot ok 1 - b # skip slow\nok 2 # todo works already", "1 of 2 passed, 1 skipped, 1 to do"),
-        ("1..0 # SKIP no database", "0 of 0 passed"),
-        ("1..2\nok 2\nok 1", "2 of 2 passed"),
-        ("ok\nok - b", "2 of 2 passed"),
-        ("1..1\n# not ok 1\nok 1\nnot okay\nall not ok", "1 of 1 passed"),
-        ("1..1\r\nok 1\r", "1 of 1 passed"),
-    ],
+    PASSING,
 )
 def test_tap_that_is_ok_gives_counts(text: str, counts: str) -> None:
     read = results(text)
@@ -38,28 +65,26 @@ def test_tap_that_is_ok_gives_counts(text: str, counts: str) -> None:
 @pytest.mark.guarantee("tap-failure-fails-build")
 @pytest.mark.parametrize(
     ("text", "flaw"),
-    [
-        ("1..2\nok 1 - a\nnot ok 2 - it works", "1 of 2 failed: 2 it works"),
-        ("1..1\nnot ok", "1 of 1 failed: 1"),
-        ("not ok 1", "1 of 1 failed: 1 "),
-        ("1..1\nnot ok 1 - a # TODOLIST", "1 of 1 failed: 1 a"),
-        ("1..7\n" + "not ok\n" * 7, "7 of 7 failed: 1, 2, 3, 4, 5 and 2 more"),
-        ("1..3\nok 1\nok 2", "3 tests were planned, 2 ran"),
-        ("1..1\nok 1\nok 2", "1 tests were planned, 2 ran"),
-        ("1..2\nok 1\nok 1", "the numbers of its results are not 1 to 2"),
-        ("1..2\nok 1\nok 3", "the numbers of its results are not 1 to 2"),
-        ("1..999999999999", "999999999999 tests were planned, 0 ran"),
-        ("1..1\nok 1\n1..1", "it has several plans"),
-        ("TAP version 13\nok 1", "it ended without a plan, such as 1..4"),
-        ("1..2\nok 1\nBail out! no disk\nok 2", "it bailed out: no disk"),
-        ("Bail out!", "it bailed out"),
-    ],
+    FAILING,
 )
 def test_tap_that_is_not_ok_says_why(text: str, flaw: str) -> None:
     assert results(text).flaw == flaw.strip()
 
 
-@pytest.mark.parametrize("text", ["", "okay\nfine", "it is not ok", "1..x", "  not ok 1", "TAP version 12\n", "1. ok"])
+@pytest.mark.parametrize("text", NO_TAP)
 def test_output_that_is_not_tap_has_no_results(text: str) -> None:
     read = results(text)
     assert (read.is_tap, read.flaw) == (False, "")
+
+
+GOOD = [case[0] for case in PASSING] + NO_TAP
+
+
+@pytest.mark.guarantee("tap-failure-fails-build")
+@pytest.mark.parametrize(("text", "flaw"), [*FAILING, *((text, None) for text in GOOD)])
+def test_ejected_script_judges_output_as_build_does(tmp_path: Path, text: str, flaw: str | None) -> None:
+    output = tmp_path / "output"
+    output.write_bytes(text.encode())
+    result = subprocess.run(("/bin/sh", EJECTED, output), capture_output=True, text=True, check=False)
+    expected = (0, "") if flaw is None else (1, f"the test failed: {flaw.strip()}\n")
+    assert (result.returncode, result.stderr) == expected

@@ -45,7 +45,7 @@ def readme(habitat: Habitat, build: EjectedBuild, *, has_volumes: bool) -> str:
         ),
         f"## Build\n\nIn this folder:\n\n{_code(_build_command(habitat, build))}",
     ]
-    if habitat.tests or any(hook.point.phase in ("verify", "test") for hook in habitat.hooks):
+    if TESTED in build.stages:
         parts.append(
             f"The same command with `docker build --target {TESTED} …` runs the habitat's tests, and fails if one does."
         )
@@ -60,6 +60,7 @@ def readme(habitat: Habitat, build: EjectedBuild, *, has_volumes: bool) -> str:
         "- A Dockerfile runs the ONBUILD instructions of the base image; a habitat doesn't.",
         "- Commands of the build see another `HOSTNAME` and `/etc/hosts`.",
         *(["- `docker build` has no `timeouts:`."] if habitat.timeouts else []),
+        *_tests_left_out(habitat),
     ]
     parts.append("## Differences\n\n" + "\n".join(differences))
     return "\n\n".join(parts) + "\n"
@@ -144,6 +145,11 @@ def _about_caches(habitat: Habitat) -> list[str]:
     paths = ", ".join(f"`{printable(cache.path)}`" for cache in habitat.caches)
     text = f"The builder keeps {paths} for later builds, until `docker builder prune --filter type=exec.cachemount`."
     return [f"{text}\nA cache is empty again after a change to a phase before setup."]
+
+
+def _tests_left_out(habitat: Habitat) -> list[str]:
+    names = ", ".join(f"`{printable(test.shown)}`" for test in habitat.tests if test.init)
+    return [f"- No build has an init command beside it, so these tests are left out: {names}."] if names else []
 
 
 # Running

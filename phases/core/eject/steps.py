@@ -188,6 +188,7 @@ class StepWriter:
         set_by_config = filter(identity.depends_on_user, identity.set_by_config(self._habitat, step.user))
         return [
             *("-u", step.user),
+            *(("-t",) if step.tests else ()),
             *(word for name in sorted(set_by_config) for word in ("-k", name)),
             *(("-C", step.workdir) if step.workdir else ()),
             *(word for name, value in env.items() for word in ("-e", f"{name}={value}")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from phases.core import copied_files
@@ -12,11 +13,11 @@ from phases.core.eject.instructions import SCRIPTS, Instructions
 from phases.core.eject.mounts import CONTEXT
 from phases.core.eject.quoting import comment, fold
 from phases.core.eject.steps import StepWriter
-from phases.protocol import FromDockerfile, RequirePaths
+from phases.protocol import FromDockerfile, RequirePaths, StartInit
 from phases.registry import habitat_phases
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from phases.core.eject.context import BuildContext
     from phases.core.model import Habitat
@@ -37,12 +38,14 @@ class EjectedBuild:
         dockerfile: Its text.
         own_folder: The folder with a Dockerfile of the habitat's own that has to be built before, "" for none.
         needs_newline: Whether the build needs a line break as an argument.
+        stages: Those that a person may want to build.
     """
 
     dockerfile: str
     context: BuildContext
     own_folder: str
     needs_newline: bool
+    stages: tuple[str, ...]
 
 
 def write_dockerfile(habitat: Habitat, base_env: Mapping[str, str] | None = None) -> EjectedBuild:
@@ -56,6 +59,11 @@ def write_dockerfile(habitat: Habitat, base_env: Mapping[str, str] | None = None
         ConfigError: No Dockerfile can express a part of it.
     """
     return _DockerfileWriter(habitat, base_env or {}).write()
+
+
+def before_init(steps: Sequence[Step]) -> Iterator[Step]:
+    """Return the steps that need no init command as main process, which no RUN has."""
+    return takewhile(lambda step: not isinstance(step, StartInit), steps)
 
 
 class _DockerfileWriter:
@@ -75,7 +83,7 @@ class _DockerfileWriter:
             if not phase.SNAPSHOT:
                 # The image has nothing of what hooks and tests write there. Checks of paths can fail the build.
                 self._phase(phase, [step for step in steps if isinstance(step, RequirePaths)])
-                unkept.append((phase, [step for step in steps if not isinstance(step, RequirePaths)]))
+                unkept.append((phase, [step for step in before_init(steps) if not isinstance(step, RequirePaths)]))
                 continue
             if phase.NAME == "final":
                 self._test_stage(unkept)
@@ -87,7 +95,8 @@ class _DockerfileWriter:
         at = self._out.lines.index(CONTEXT_STAGE[-1]) + 1
         self._out.lines[at:at] = self._context_copies()
         text = "\n".join(fold(line) for line in self._out.lines) + "\n"
-        return EjectedBuild(text, self._out.context, self._own_folder, self._steps.needs_newline)
+        stages = (*((TESTED,) if any(steps for _, steps in unkept) else ()), FINAL)
+        return EjectedBuild(text, self._out.context, self._own_folder, self._steps.needs_newline, stages)
 
     def _final_stage(self) -> list[str]:
         """Return the first lines of the last stage. No habitat runs the health check of its base image."""
