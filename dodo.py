@@ -50,10 +50,11 @@ def phase_tasks(habitat: str) -> Iterator[dict[str, Any]]:
 def verb_tasks(habitat: str, verbs: Iterable[Verb]) -> Iterator[dict[str, Any]]:
     """VERB:HABITAT, such as start:hello. A verb that builds needs the last phase; the others need nothing."""
     for verb in verbs:
+        last = PHASES[-1].NAME if verb.BUILDS is True else verb.BUILDS
         yield {
             "basename": f"{verb.NAME}:{quoted(habitat)}",
             "doc": verb.DESCRIPTION,
-            "task_dep": [f"{PHASES[-1].NAME}:{quoted(habitat)}"] if verb.BUILDS else [],
+            "task_dep": [f"{last}:{quoted(habitat)}"] if last else [],
             "params": list(verb.OPTIONS),
             "pos_arg": "words" if verb.WORDS else None,
             "actions": [(run_verb, [PROJECT, habitat, verb])],

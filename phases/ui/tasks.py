@@ -235,6 +235,8 @@ def run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | 
     if _builders:
         _builders[0].release_idle()  # a verb can take hours, or may wait for a lock itself
     try:
+        if isinstance(verb.BUILDS, str):
+            options["builder"] = current_builder()
         _exit_codes.append(verb.run(project, name, **options) or 0)
     except HabitatError as error:
         return HabitatFailed(error)

@@ -215,3 +215,24 @@ def test_port_on_foreign_address_is_error(habitat: BuiltHabitat) -> None:
         f"❌ habitats/{habitat.name}/config.yaml:7: port 198.51.100.1:8080 can't be published (cannot assign requested "
         "address): check that it is an address of this machine and a port that you may use"
     )
+
+
+@pytest.mark.guarantee("tests-beside-init")
+def test_test_with_init_runs_beside_ready_init_command_and_layer_test_records_nothing(
+    project: Project, name: str, busybox: str
+) -> None:
+    config = (
+        f"base_image: {busybox}\n"
+        "tests: [tests/alone.sh, {run: tests/beside.sh, init: true}]\n"
+        "entry: {init_command: 'sleep 0.2; touch /up; exec sleep 1000', ready: until test -e /up; do sleep 0.1; done}\n"
+    )
+    project.habitat(name, config)
+    project.write(f"habitats/{name}/tests/alone.sh", "#!/bin/sh\necho left >/left; test ! -e /up\n", 0o755)
+    beside = "#!/bin/sh\ntest ! -e /left && test -e /up && grep -q 1000 /proc/1/cmdline && echo 1..1 && echo ok 1\n"
+    project.write(f"habitats/{name}/tests/beside.sh", beside, 0o755)
+    only = project.doit(f"test:{name}", "--layer", "local")
+    assert (only.code, last(only)) == (0, "• 2 tests of layer local passed; phase test is not recorded as done")
+    assert "tests/beside.sh: 1 of 1 passed" in only.out
+    stamps = {path.name for path in (project.root / ".stamps" / name).glob("*.stamp")}
+    assert ("10-verify.stamp" in stamps, "11-test.stamp" in stamps) == (True, False)
+    assert not docker("ps", "--all", "--quiet", "--filter", f"name={name}_")

@@ -134,6 +134,15 @@ RUN = CmdParse([CmdOption(option) for option in (*cmd_run.Run.cmd_options, opt_d
         ("setup:one final", "setup:one final"),
         ("start:one nosuch", "start:one nosuch"),
         ("stop one --bogus", "stop:one --bogus"),
+        ("test:one --layer local", "test-layer:one --layer local"),
+        ("test:one --layer=local setup:two", "test-layer:one --layer=local setup:two"),
+        ("test one two --layer local", "test-layer:one --layer local test-layer:two --layer local"),
+        ("test --layer local one plan:two", "test-layer:one --layer local plan:two"),
+        ("test:one --lay local", "test-layer:one --lay local"),
+        ("test:one test:two --layer local", "test:one test-layer:two --layer local"),
+        ("test:one start:two --cmd x", "test:one start:two --cmd x"),
+        ("test setup:one --layer local", "test setup:one --layer local"),
+        ("test:one exec two -- x --layer local", "test:one exec:two -- x --layer local"),
     ],
 )
 def test_words_become_tasks(typed: str, expected: str) -> None:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from phases.core import events
 from phases.core.build import credential_files
@@ -15,7 +15,7 @@ from phases.core.build.container.pool import ContainerPools
 from phases.core.build.context import PhaseContext
 from phases.core.build.leftovers import remove_build_containers, remove_leftovers
 from phases.core.build.lock import HeldLocks
-from phases.core.build.publish import Publisher
+from phases.core.build.publish import PhaseResult, Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.image_files import KnownFiles
@@ -23,32 +23,14 @@ from phases.core.cache.stamps import task_name
 from phases.core.container.users import uid_warning
 from phases.core.errors import HabitatError, NotFound, SourceChanged
 from phases.core.files.phase_log import PhaseLog
-from phases.registry import PHASES, mounts_caches
+from phases.registry import PHASES, mounts_caches, named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.model import Habitat
+    from phases.core.model import Habitat, TestScript
     from phases.core.project import Project
     from phases.protocol import Phase
-
-
-class PhaseResult(Struct, frozen=True):
-    """The result of a phase, as its stamp has it.
-
-    Args:
-        hash: The hash of its slice.
-        parent: The id of the image that it started from.
-        seconds: How long it took.
-    """
-
-    hash: str
-    parent: str
-    seconds: float
-
-    def values(self) -> dict[str, object]:
-        """Return what the stamp has."""
-        return {"hash": self.hash, "parent": self.parent, "seconds": round(self.seconds, 3)}
 
 
 class Builder:
@@ -166,7 +148,7 @@ class Builder:
 
         project, habitat = self.project, self.project.habitat(name)
         self._shared.note(name, follows=False)
-        self._check_trust(habitat, phase)
+        _check_trust(self.project, habitat, phase)
         project.bus.emit(events.PhaseStarted(name, phase.NAME))
         if left_out := credential_files.notice(habitat, phase):
             project.bus.emit(events.Notice(name, left_out))
@@ -184,11 +166,30 @@ class Builder:
         project.bus.emit(events.PhaseFinished(name, phase.NAME, result.seconds, tag, image.id if image else ""))
         return result
 
-    def _check_trust(self, habitat: Habitat, phase: Phase) -> None:
-        """Ask the person now about what a phase does on the host, before the progress of the phase is drawn."""
-        if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
-            self.project.need_trust(habitat)
-        host_mounts.admit(self.project.need_trust, habitat, host_mounts.mounts_in(habitat, phase))
+    def run_tests(self, name: str, tests: tuple[TestScript, ...]) -> None:
+        """Run some tests of a habitat, whose earlier phases are up to date. Phase test is not recorded as done.
+
+        Raises:
+            HabitatError: A test failed, or they can't be run.
+        """
+        from phases.core.build.executor import run_phase
+
+        project, phase = self.project, named("test")
+        self._locks.begin(name, phase)
+        try:
+            self._built_by_another_run(name, phase)
+            self._check_predecessors(name, phase)
+            habitat = replace(project.habitat(name), tests=tests)
+            _check_trust(self.project, habitat, phase)
+            context = replace(self._context(habitat, phase), keep=None, forget=None)
+            with project.engine.timeout.in_phase():
+                run_phase(context, project.assessments.parent_id(name, phase), phase.plan(habitat), lambda *_: {})
+        except HabitatError:
+            self._locks.end(name)
+            self._locks.release(name)
+            raise
+        self._locks.end(name)  # as in `build`, not if a signal ends this
+        self._locks.release(name)
 
     def _context(self, habitat: Habitat, phase: Phase) -> PhaseContext:
         project, name = self.project, habitat.name
@@ -250,3 +251,10 @@ class Builder:
     def _clear_one(self, name: str) -> None:
         self._locks.check(name)  # if the lock was lost, the containers are another run's
         remove_build_containers(self.project, name)
+
+
+def _check_trust(project: Project, habitat: Habitat, phase: Phase) -> None:
+    """Ask the person now about what a phase does on the host, before the progress of the phase is drawn."""
+    if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
+        project.need_trust(habitat)
+    host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_in(habitat, phase))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from phases import hooks
 from phases.core.build.dockerfile_references import dockerfile_text, references
 from phases.core.cache import dockerfile_images, image_labels
@@ -20,6 +22,24 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase
+
+
+class PhaseResult(Struct, frozen=True):
+    """The result of a phase, as its stamp has it.
+
+    Args:
+        hash: The hash of its slice.
+        parent: The id of the image that it started from.
+        seconds: How long it took.
+    """
+
+    hash: str
+    parent: str
+    seconds: float
+
+    def values(self) -> dict[str, object]:
+        """Return what the stamp has."""
+        return {"hash": self.hash, "parent": self.parent, "seconds": round(self.seconds, 3)}
 
 
 class Publisher:

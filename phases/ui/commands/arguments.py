@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import getopt
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from doit.cmdparse import CmdOption, TaskParse
@@ -15,7 +16,7 @@ from doit.exceptions import InvalidCommand
 
 from phases.core.errors import printable
 from phases.ui.tasks import quoted
-from phases.ui.verbs import destroy
+from phases.ui.verbs import destroy, layer_tests
 from phases.ui.verbs.registry import FOR_REMOVED, VERBS
 
 if TYPE_CHECKING:
@@ -71,17 +72,23 @@ def as_tasks(words: Sequence[str], names: Sequence[str], removed: Sequence[str] 
     while waiting:
         word = waiting.pop(0)
         kind, _, name = word.partition(":")
-        verb = verb_named(kind)
+        verb = layer_tests if kind == layer_tests.PHASE and _names_layer(waiting) else verb_named(kind)
         if verb is None:
             tasks.append(word)
             continue
         if name:
-            tasks += [word, *_take_options(waiting, verb)]
+            tasks += [f"{verb.NAME}:{name}", *_take_options(waiting, verb)]
         else:
             tasks += _take_verb(waiting, verb, names, removed if verb in FOR_REMOVED else ())
         if verb.WORDS:
             break
     return [*tasks, *waiting]
+
+
+def _names_layer(words: Sequence[str]) -> bool:
+    """Return whether the words behind a task, up to the next one, have the option for a layer."""
+    own = takewhile(lambda word: word != "--" and (_is_option(word) or not (":" in word or verb_named(word))), words)
+    return any(_is_option(word) and _length([word], parser_of(layer_tests)) for word in own)
 
 
 def verb_named(kind: str) -> Verb | None:

@@ -12,7 +12,7 @@ from phases.core.errors import printable
 from phases.registry import NAMES as PHASE_NAMES
 from phases.ui.commands.arguments import known_names, parser_of, shortened, verb_named
 from phases.ui.tasks import is_verb, parse_task, phase_named
-from phases.ui.verbs import start
+from phases.ui.verbs import layer_tests, start
 from phases.ui.verbs.registry import FOR_REMOVED, VERBS
 from phases.ui.verbs.registry import NAMES as VERB_NAMES
 
@@ -78,6 +78,8 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
             return  # the words that follow belong to it
         if verb is start:
             start.check(habitat, detach=options["detach"], cmd=options["cmd"])
+        if verb is layer_tests:
+            layer_tests.check(habitat, options["layer"])
 
 
 def _remedy(name: str, names: Sequence[str]) -> str:

@@ -24,8 +24,8 @@ class Verb(Protocol):
         """The description that `doit list --all` and `doit help` show."""
 
     @property
-    def BUILDS(self) -> bool:  # noqa: N802
-        """Return whether all phases are built first."""
+    def BUILDS(self) -> bool | str:  # noqa: N802
+        """Return whether all phases are built first. The name of a phase: those up to it."""
 
     @property
     def HARMLESS(self) -> bool:  # noqa: N802
@@ -53,7 +53,7 @@ class Verb(Protocol):
         Args:
             project: The project.
             name: The habitat's name.
-            **options: The values of OPTIONS by their names, and `words`.
+            **options: The values of OPTIONS by their names, and `words`; `builder` if BUILDS is the name of a phase.
 
         Returns:
             doit's exit code, None for 0.
