@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_engine import FakeEngine
 from unit_helpers import DemoProject, FakeTerminal, load, write
 
+from phases.core.container import listeners
 from phases.core.engine.types import PortRefused
 from phases.core.errors import ConfigError, StartError
 from phases.core.port import Port
@@ -14,6 +16,7 @@ from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -152,6 +155,48 @@ def test_server_on_loopback_address_of_published_port_is_warned_of(tmp_path: Pat
     assert [text.partition(":")[0] for text in demo.notices() if "its server" in text] == [
         *("port 3000/tcp", "port 3001/tcp", "port 3004/tcp", "port 53/udp")
     ]
+
+
+class EngineWithSockets(FakeEngine):
+    """Runs a command that prints `pieces`, each to stdout, or to stderr."""
+
+    def __init__(self, *pieces: tuple[str, bool]) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def exec(self, *_: object, on_output: Callable[[bytes, bool], None] | None = None, **__: object) -> int:
+        assert on_output
+        for text, is_err in self.pieces:
+            on_output(text.encode(), is_err)
+        return 1
+
+
+def test_errors_of_cat_between_pieces_of_sockets_change_nothing() -> None:
+    middle = SOCKETS.index(":0BB8")
+    engine = EngineWithSockets(
+        (SOCKETS[:middle], False), ("cat: /proc/net/tcp6: x y 0A\n", True), (SOCKETS[middle:], False)
+    )
+    expected = {("tcp", 3000), ("tcp", 3001), ("tcp", 3004), ("udp", 53)}
+    assert listeners.only_on_loopback(engine, "id") == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat: /proc/net/tcp6: 0A",
+        "cat: can't:open 'x' 0A",
+        "0: 0100007F:port x 0A",
+        "0: 0100007F: x 0A",
+        "0: 01007F:0BB8 x 0A",
+        "0: 0100007F00:0BB8 x 0A",
+        "0: 0100007 x 0A",
+        "0: :0BB8 x 0A",
+    ],
+)
+def test_malformed_line_of_sockets_is_ignored(line: str) -> None:
+    assert listeners.only_on_loopback(EngineWithSockets((f"{line}\n{SOCKETS}", False)), "id") == {
+        *(("tcp", 3000), ("tcp", 3001), ("tcp", 3004), ("udp", 53))
+    }
 
 
 def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core.errors import EngineError
@@ -21,14 +22,19 @@ _LISTENS = {"0A", "07"}
 
 def only_on_loopback(engine: Engine, container: str) -> set[tuple[str, int]]:
     """Return the protocol and the number of each port on which servers listen on a loopback address alone."""
-    printed: list[bytes] = []
+    tables: list[bytes] = []
+
+    def keep(data: bytes, is_err: bool) -> None:
+        if not is_err:  # cat writes there between two pieces of a table
+            tables.append(data)
+
     argv = ("cat", *(f"/proc/net/{table}" for table in _TABLES))
     try:
         # Whatever the exit code is: a table that is missing has no sockets.
-        engine.exec(container, argv, user="0", workdir="/", on_output=lambda data, _: printed.append(data))
+        engine.exec(container, argv, user="0", workdir="/", on_output=keep)
     except EngineError:  # the container has ended, or its image has no cat
         return set()
-    return _only_on_loopback(b"".join(printed).decode(errors="replace").splitlines())
+    return _only_on_loopback(b"".join(tables).decode(errors="replace").splitlines())
 
 
 def _only_on_loopback(lines: Iterable[str]) -> set[tuple[str, int]]:
@@ -47,9 +53,10 @@ def _listeners(lines: Iterable[str]) -> Iterator[tuple[str, ipaddress.IPv4Addres
         if words[:1] == ["sl"]:
             # Only the heading of a table of UDP sockets ends with the number of dropped packets.
             protocol = "udp" if words[-1] == "drops" else "tcp"
-        elif len(words) > 3 and words[3] in _LISTENS and ":" in words[1]:
+        elif len(words) > 3 and words[3] in _LISTENS:
             address, _, port = words[1].partition(":")
-            yield protocol, _address(address), int(port, 16)
+            with suppress(ValueError):  # a line that another program than the kernel has written
+                yield protocol, _address(address), int(port, 16)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
