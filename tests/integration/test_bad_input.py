@@ -237,8 +237,8 @@ BROKEN = {
         timeouts:
           setup: soon
         """,
-        ":3: timeouts: 'soon' is not allowed: write whole seconds, minutes or hours, from 1s to 8760h, "
-        "like 90s, 30m or 1h 30m",
+        ":3: timeouts.setup: must be a duration from 1s to 8760h, is 'soon': write whole seconds, minutes or hours, "
+        "such as 90s, 30m or 1h 30m",
     ),
     "other-name": BrokenConfig(
         """

@@ -466,7 +466,7 @@ def test_build_container_ended_during_command_is_error(habitat: HabitatOnPrivate
     assert error_line(result) == (
         f"❌ setup:{habitat.name}: habitats/{habitat.name}/config.yaml:8: "
         "the build container was stopped or removed while setup command 1 of 1 ran: "
-        f"run the same again, unless the command itself did that; log: .stamps/{habitat.name}/7-setup.log"
+        f"run the same command again, unless the command itself did that; log: .stamps/{habitat.name}/7-setup.log"
         + (f"; doit debug:{habitat.name} opens a shell there" if way == ("kill",) else "")
     )
     assert "⚠" not in result

@@ -73,7 +73,7 @@ def test_pull_without_login_error_names_docker_login(
     assert messages.startswith(
         f"❌ base:{name}: habitats/{name}/config.yaml:2: base image {image['tag']} can't be pulled ("
     )
-    assert messages.endswith(f"): check its name, or docker login {registry.host}, then run the same again")
+    assert messages.endswith(f"): check its name, or docker login {registry.host}, then run the same command again")
     assert (snapshots(name), build_containers(name)) == ({}, [])
     assert project.doit(f"base:{name}", env=registry.login).ran == ["base"]
 
@@ -87,7 +87,7 @@ def test_dockerfile_base_is_pulled_with_credentials(
     project.write(f"habitats/{name}/Dockerfile", f"FROM {image['tag']}\nENV MADE=yes\n")
     refused = project.doit(f"dockerfile:{name}", env={"DOCKER_CONFIG": str(project.root), **way})
     assert refused.code == 1
-    assert "docker login to the registry, then run the same again" in refused.out.splitlines()[-1]
+    assert "docker login to the registry, then run the same command again" in refused.out.splitlines()[-1]
     assert snapshots(name) == {}
     built = project.doit(f"dockerfile:{name}", env={**registry.login, **way})
     assert built.code == 0, built.out

@@ -113,7 +113,7 @@ def relay() -> Iterator[Relay]:
 
 
 def lost(what: str) -> str:
-    return f"{what}: the connection to the engine was lost: do the same again"
+    return f"{what}: the connection to the engine was lost: run the same command again"
 
 
 @pytest.mark.guarantee("lost-connection-is-reported")

@@ -539,7 +539,7 @@ def test_build_container_ended_during_command_is_not_reported_as_command_failure
     assert not isinstance(error, CommandFailed)
     assert str(error) == (
         f"{SOMEWHERE}: the build container was stopped or removed while the command ran: "
-        "run the same again, unless the command itself did that; log: .stamps/demo/7-setup.log"
+        "run the same command again, unless the command itself did that; log: .stamps/demo/7-setup.log"
     )
     assert error.output == ("$ sleep 9", "so far")
 
@@ -757,7 +757,7 @@ def test_copied_file_over_folder_is_refused(phase_under_test: PhaseUnderTest) ->
 def test_copy_refused_by_engine_error_names_phase(phase_under_test: PhaseUnderTest) -> None:
     phase_under_test.engine.failures["put_archive"] = EngineError("no space left on device")
     assert str(phase_under_test.fails(Copy((file("/x"),)))) == (
-        "demo: setup: no space left on device: run the same again; log: .stamps/demo/7-setup.log"
+        "demo: setup: no space left on device: run the same command again; log: .stamps/demo/7-setup.log"
     )
 
 
@@ -858,7 +858,7 @@ def test_base_image_access_denied_remedy_names_docker_login_of_registry(
     phase_under_test.engine.failures["pull"] = EngineError(f"pulling {reference}: pull access denied for base")
     with pytest.raises(EngineError) as excinfo:
         phase_under_test.run_phase(FromImage(reference, SOMEWHERE), parent="")
-    assert excinfo.value.remedy == f"check its name, or {login}, then run the same again"
+    assert excinfo.value.remedy == f"check its name, or {login}, then run the same command again"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ WITHIN = "name a file or folder below it, or somewhere else"
 URL = "use up to 4096 characters, without spaces and not beginning with -, like https://host/name.git"
 REF = "use up to 255 letters and digits, with single - _ . or / between them, like feature/log-in"
 HOST_PATH = "write a path that exists, absolute, below ~, or relative to this config"
-DURATION = "write whole seconds, minutes or hours, from 1s to 8760h, like 90s, 30m or 1h 30m"
+DURATION = "write whole seconds, minutes or hours, such as 90s, 30m or 1h 30m"
 NO_PERSIST = "name a file or folder somewhere else"
 ELSEWHERE = "name a folder somewhere else"
 SECRET_PHASES = "write dockerfile, setup, repos, tools or test, or a phase that has hooks"
@@ -145,7 +145,7 @@ CASES = [
     (
         "a number that is none",
         "uid: me",
-        ":2: uid is 'me': write host, or a number from 1 to 2147483647",
+        ":2: uid: must be host, or a number from 1 to 2147483647, is 'me': write host for your own number",
     ),
     (
         "a number for root",
@@ -216,7 +216,10 @@ CASES = [
     (
         "a cache that is shared in another way",
         "caches:\n  - path: /srv/a\n    sharing: private",
-        ":4: caches: sharing is 'private': write shared or locked",
+        (
+            ":4: caches[0].sharing: must be shared or locked, is 'private': "
+            "write locked if one build at a time may use the cache"
+        ),
     ),
     ("a cache without a path", "caches:\n  - sharing: locked", ":3: caches[0]: 'path' is missing: add it"),
     (
@@ -268,12 +271,12 @@ CASES = [
     (
         "a bad duration",
         "timeouts:\n  setup: soon",
-        f":3: timeouts: 'soon' is not allowed: {DURATION}",
+        f":3: timeouts.setup: must be a duration from 1s to 8760h, is 'soon': {DURATION}",
     ),
     (
         "no duration at all",
         "timeouts:\n  setup: 0",
-        f":3: timeouts: '0' is not allowed: {DURATION}",
+        f":3: timeouts.setup: must be a duration from 1s to 8760h, is '0': {DURATION}",
     ),
     ("an unknown phase", "timeouts:\n  setpu: 3m", ":3: timeouts: there is no phase 'setpu': did you mean 'setup'?"),
     (
@@ -300,7 +303,10 @@ CASES = [
     (
         "a negative depth",
         "repos:\n  - {url: u, path: /p, depth: -1}",
-        ":3: repos[0].depth is -1: write 1 to 2147483647, or leave it out to get all commits",
+        (
+            ":3: repos[0].depth: must be a number of commits from 1 to 2147483647, is -1: leave the key out to get all "
+            "commits"
+        ),
     ),
     (
         "an option for a url",
@@ -449,13 +455,13 @@ def test_config_errors_of_all_layers_are_reported_in_order(tmp_path: Path) -> No
         "files: there is neither habitats/demo/nowhere nor nowhere",
         "owner 'a b' is not a user name",
         "git doesn't accept '-x' as a url",
-        "repos[0].depth is -1",
+        "repos[0].depth: must be a number of commits from 1 to 2147483647, is -1",
         "tests: /etc is not a file",
         "${NOTHING} is not set in env",
         "ports: 127.0.0.1:80 is already published",
         "memory is less than",
-        "cpus is -1",
-        "pids is -1",
+        "entry.limits.cpus: must be a number from 0 to 4096, is -1",
+        "entry.limits.pids: must be a whole number above 0, is -1",
     ):
         assert part in text
 

@@ -142,7 +142,7 @@ def test_failed_phase_with_refused_upload_is_kept(tmp_path: Path) -> None:
     demo.build("habitat")
     demo.engine.failures["put_archive"] = EngineError("copying into /: no")
     assert str(fails(demo)) == (
-        "demo: files: copying into /: no: run the same again; log: .stamps/demo/6-files.log; "
+        "demo: files: copying into /: no: run the same command again; log: .stamps/demo/6-files.log; "
         "doit debug:demo opens a shell there"
     )
     assert kept(demo) == ["habitat-demo:6-files-failed"]

@@ -409,9 +409,9 @@ def test_limits_changed_give_new_container_of_same_image(demo: DemoProject) -> N
         ("memory: much", "'much' is not a size: write it like 512m or 4g"),
         ("memory: 1k", "memory is less than the 6m that an engine accepts: write 6m or more"),
         ("memory: -1g", "'-1g' is not a size"),
-        ("cpus: -1", "cpus is -1: write 0 to 4096, like 1.5"),
-        ("cpus: nan", "cpus is nan: write 0 to 4096, like 1.5"),
-        ("pids: -1", "pids is -1: write 0 or more, like 4096"),
+        ("cpus: -1", "entry.limits.cpus: must be a number from 0 to 4096, is -1: write one such as 1.5, or 0 for"),
+        ("cpus: nan", "entry.limits.cpus: must be a number from 0 to 4096, is nan: write one such as 1.5"),
+        ("pids: -1", "entry.limits.pids: must be a whole number above 0, is -1: write one such as 4096, or 0 for no"),
         ("swap: 1g", "entry.limits: unknown key 'swap': known here: cpus, memory, pids"),
     ],
 )
@@ -422,7 +422,9 @@ def test_limits_malformed_are_refused_with_line(tmp_path: Path, limits: str, why
 
 
 def test_network_other_than_bridge_or_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"config.yaml:2: network is 'host': write bridge or none"):
+    with pytest.raises(
+        ConfigError, match=r"config.yaml:2: entry.network: must be bridge or none, is 'host': write none"
+    ):
         load(tmp_path, "base_image: b\nentry: {network: host}\n")
 
 

@@ -71,7 +71,7 @@ def pull_remedy(reference: str, why: str) -> str:
         host, slash, _ = reference.partition("/")
         # A first part without a dot or a port is no host, but an account at Docker Hub.
         registry = f" {host}" if slash and (re.search("[.:]", host) or host == "localhost") else ""
-        return f"check its name, or docker login{registry}, then run the same again"
+        return f"check its name, or docker login{registry}, then run the same command again"
     return full_disk_remedy(why) or "check its name and the network, or bring it with docker load"
 
 
@@ -122,5 +122,5 @@ def _add_context(archive: Archive, context: DockerContext) -> tuple[str, ...]:
 def _build_remedy(line: str) -> str:
     """Return the remedy for a line that a build printed, "" for an unknown problem."""
     if _REFUSED.search(line):
-        return "check the name of its image, or docker login to the registry, then run the same again"
+        return "check the name of its image, or docker login to the registry, then run the same command again"
     return full_disk_remedy(line)

@@ -75,7 +75,7 @@ def run_phase(work: PhaseContext, parent: str, plan: Sequence[Step], labels: Lab
             if isinstance(error, EngineError):
                 # The engine's message has neither the place nor a remedy.
                 error.where = error.where or work.place
-                error.remedy = error.remedy or f"run the same again; log: {work.shown_log}"
+                error.remedy = error.remedy or f"run the same command again; log: {work.shown_log}"
             executor.keep(error, time.monotonic() - started)
             raise
         finally:

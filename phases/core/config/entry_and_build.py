@@ -71,8 +71,8 @@ def _command(scope: Scope, text: str) -> str:
 
 def _delay(scope: Scope, seconds: float) -> float:
     if not 0 <= seconds <= DAY:
-        where = scope.at("entry", "startup_delay")
-        raise ConfigError(f"startup_delay is {seconds:g}", where=where, remedy=f"write seconds, 0 to {DAY}")
+        rule = f"a number of seconds from 0 to {DAY}"
+        raise scope.wrong_value(f"{seconds:g}", rule, "write one such as 2 or 0.5", "entry", "startup_delay")
     return seconds
 
 
@@ -99,14 +99,14 @@ def _seconds(scope: Scope, ready: schema.ReadyKeys, key: str) -> float:
     try:
         return units.duration(text) if text else 0
     except ValueError:
-        where, remedy = scope.at("entry", "ready", key), f"{units.DURATION_RULE}, like 2s, 90s or 5m"
-        raise ConfigError(f"ready.{key}: {text!r} is not allowed", where=where, remedy=remedy) from None
+        remedy = f"{units.DURATION_REMEDY} 2s, 90s or 5m"
+        raise scope.wrong_value(repr(text), units.DURATION_RULE, remedy, "entry", "ready", key) from None
 
 
 def _network(scope: Scope, network: str) -> str:
     if network and network not in NETWORKS:
-        where = scope.at("entry", "network")
-        raise ConfigError(f"network is {network!r}", where=where, remedy=f"write {' or '.join(NETWORKS)}")
+        rule, remedy = " or ".join(NETWORKS), "write none for a habitat without network"
+        raise scope.wrong_value(repr(network), rule, remedy, "entry", "network")
     return network or NETWORKS[0]
 
 
@@ -132,10 +132,12 @@ def _memory(scope: Scope, text: str, *where: str) -> int:
 
 def _check_counts(scope: Scope, limits: schema.LimitsKeys, *where: str) -> None:
     if not 0 <= limits.cpus <= _MAX_CPUS:
-        remedy = f"write 0 to {_MAX_CPUS}, like 1.5"
-        scope.problems.add(ConfigError(f"cpus is {limits.cpus:g}", where=scope.at(*where, "cpus"), remedy=remedy))
+        rule = f"a number from 0 to {_MAX_CPUS}"
+        remedy = "write one such as 1.5, or 0 for no limit"
+        scope.problems.add(scope.wrong_value(f"{limits.cpus:g}", rule, remedy, *where, "cpus"))
     if limits.pids < 0:
-        raise ConfigError(f"pids is {limits.pids}", where=scope.at(*where, "pids"), remedy="write 0 or more, like 4096")
+        remedy = "write one such as 4096, or 0 for no limit"
+        raise scope.wrong_value(limits.pids, "a whole number above 0", remedy, *where, "pids")
 
 
 def _size(scope: Scope, text: str, *where: str) -> int:

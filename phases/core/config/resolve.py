@@ -218,8 +218,8 @@ def _timeout(scope: Scope, phase: str, text: str, phases: Sequence[str]) -> floa
     try:
         return units.duration(text)
     except ValueError:
-        remedy = f"{units.DURATION_RULE}, like 90s, 30m or 1h 30m"
-        raise ConfigError(f"timeouts: {text!r} is not allowed", where=where, remedy=remedy) from None
+        remedy = f"{units.DURATION_REMEDY} 90s, 30m or 1h 30m"
+        raise scope.wrong_value(repr(text), units.DURATION_RULE, remedy, "timeouts", phase) from None
 
 
 def _user_ids(scope: Scope, text: str) -> UserIds | None:
@@ -240,7 +240,8 @@ def _user_ids(scope: Scope, text: str) -> UserIds | None:
     elif re.fullmatch(r"[1-9][0-9]{0,9}", text) and int(text) <= _MAX_UID:
         ids = (int(text), int(text))
     else:
-        raise ConfigError(f"uid is {text[:40]!r}", where=where, remedy=f"write host, or a number from 1 to {_MAX_UID}")
+        rule = f"host, or a number from 1 to {_MAX_UID}"
+        raise scope.wrong_value(repr(text[:40]), rule, "write host for your own number", "uid")
     if ids != (0, 0) and scope.user == "root":
         raise ConfigError("uid needs a USER other than root", where=where, remedy="set another USER, or leave uid out")
     return UserIds(*ids, where)

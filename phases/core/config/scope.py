@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from phases.core.config.names import USER
 from phases.core.errors import ConfigError
+from phases.core.json_types import dotted
 from phases.core.problems import Consequence
 from phases.core.variables import Env
 
@@ -96,6 +97,10 @@ class Scope:
     def at(self, *key: str | int) -> Origin:
         """Return the line of a value."""
         return self._tree.origin_of(key)
+
+    def wrong_value(self, value: object, rule: str, remedy: str, *key: str | int) -> ConfigError:
+        """Return the error for a value that breaks a rule. rule: what the value must be, such as "shared or locked"."""
+        return ConfigError(f"{dotted(*key)}: must be {rule}, is {value}", where=self.at(*key), remedy=remedy)
 
     def expand(self, text: str, *key: str | int) -> str:
         """Return a text with its variables filled in. Raises ConfigError for an unknown one."""

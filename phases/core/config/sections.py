@@ -207,8 +207,8 @@ def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> dict[str, str]:
 
 def _check_depth(scope: Scope, i: int, depth: int) -> None:
     if not 0 <= depth < 2**31:
-        remedy = f"write 1 to {2**31 - 1}, or leave it out to get all commits"
-        raise ConfigError(f"repos[{i}].depth is {depth}", where=scope.at("repos", i, "depth"), remedy=remedy)
+        rule, remedy = f"a number of commits from 1 to {2**31 - 1}", "leave the key out to get all commits"
+        raise scope.wrong_value(depth, rule, remedy, "repos", i, "depth")
 
 
 def _check(check: Callable[[str], None], word: str, scope: Scope, i: int, key: str) -> None:

@@ -14,8 +14,9 @@ DAY = 86_400
 
 _MAX_DAYS = 365
 
-#: What `duration` accepts, as the beginning of a remedy.
-DURATION_RULE = f"write whole seconds, minutes or hours, from 1s to {_MAX_DAYS * 24}h"
+#: What `duration` accepts, and the beginning of a remedy.
+DURATION_RULE = f"a duration from 1s to {_MAX_DAYS * 24}h"
+DURATION_REMEDY = "write whole seconds, minutes or hours, such as"
 
 # Characters: the expressions would take long for a long text.
 _MAX_LENGTH = 100

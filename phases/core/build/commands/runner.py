@@ -145,7 +145,7 @@ class CommandRunner:
         return StepError(
             f"the build container was stopped or removed while {step.title} ran",
             where=step.origin,
-            remedy=f"run the same again, unless the command itself did that; log: {self._work.shown_log}",
+            remedy=f"run the same command again, unless the command itself did that; log: {self._work.shown_log}",
             output=[*typed(step.script, step.args), *rows],
         )
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from phases.core.config.mounts import mountable_paths
 from phases.core.config.mounts.mountable_paths import ErrorWords, in_home, overlap, within
-from phases.core.errors import ConfigError
 from phases.core.model import SHARINGS, Cache
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ def _cache(scope: Scope, entry: str | schema.CacheKeys, *where: str | int) -> Ca
 def _sharing(scope: Scope, entry: schema.CacheKeys, *where: str | int) -> str:
     sharing = entry.sharing or SHARINGS[0]
     if sharing not in SHARINGS:
-        remedy = f"write {' or '.join(SHARINGS)}"
-        raise ConfigError(f"caches: sharing is {sharing!r}", where=scope.at(*where, "sharing"), remedy=remedy)
+        rule, remedy = " or ".join(SHARINGS), "write locked if one build at a time may use the cache"
+        raise scope.wrong_value(repr(sharing), rule, remedy, *where, "sharing")
     return sharing
 
 

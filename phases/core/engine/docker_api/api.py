@@ -185,10 +185,10 @@ def _layers_remedy(reason: str) -> str:
 def stopped_answering(action: str) -> EngineUnreachable:
     """Return the error for a request that the engine didn't answer, or not to the end."""
     return EngineUnreachable(
-        f"{action}: the engine stopped answering", remedy="see that it runs, then do the same again"
+        f"{action}: the engine stopped answering", remedy="see that it runs, then run the same command again"
     )
 
 
 def connection_lost(action: str) -> EngineUnreachable:
     """Return the error for a stream that ended although the engine still works on it."""
-    return EngineUnreachable(f"{action}: the connection to the engine was lost", remedy="do the same again")
+    return EngineUnreachable(f"{action}: the connection to the engine was lost", remedy="run the same command again")
