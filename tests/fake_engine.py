@@ -563,6 +563,11 @@ class FakeEngine:
         if command.script == memory_limit._KILLS.text:
             output(b"%d\n" % container.memory_kills, False)
             return 0
+        if command.script == delivery._READ.text:
+            for path, (owner, data) in container.memory.items():
+                number = _uid(dataclasses.replace(command, user=owner))
+                output(f"{posixpath.basename(path)} {number} {len(data)}\n".encode() + data, False)
+            return 0
         if command.script == delivery._WITHDRAW.text:
             folder, *names = command.args
             container.memory = {

@@ -30,7 +30,7 @@ from phases.core.container.init_process import IDLE
 from phases.core.engine.types import Bind, Tmpfs
 from phases.core.errors import EngineError
 from phases.core.model import SECRETS_FOLDER, Value
-from phases.core.secrets.delivery import deliver
+from phases.core.secrets.delivery import deliver, read
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -287,9 +287,30 @@ def test_secret_is_not_delivered_into_volume_over_secrets_folder(engine: DockerE
         engine.start(container)
         with pytest.raises(EngineError, match=r"secret T could not be given .* \(/run/secrets is no tmpfs\)"):
             deliver(engine, container, [Value("T", CANARY.encode())], "root", load(ROOT, "hello", NAMES))
+        (tmp_path / "T").write_text(CANARY)
+        assert read(engine, container) == []
+        (tmp_path / "T").unlink()
     finally:
         engine.remove(container)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+def test_secrets_of_running_container_are_read_byte_for_byte(engine: DockerEngine) -> None:
+    """So that a container that is stopped for a while gets them back."""
+    values = [Value("T", CANARY.encode()), Value("a.b-C", b"\0\xff\nT 0 3\n" * 80_000), Value("z", b"\n")]
+    container = engine.create(DEBIAN, f"habitat_build_{fresh_name()}", IDLE, mounts=[Tmpfs(SECRETS_FOLDER)])
+    try:
+        engine.start(container)
+        assert read(engine, container) == []
+        deliver(engine, container, values, "games", load(ROOT, "hello", NAMES))
+        held = read(engine, container)
+    finally:
+        engine.remove(container)
+    assert ({owner for owner, _ in held}, {value.name: value for _, value in held}) == (
+        {"5"},
+        {value.name: value for value in values},
+    )
 
 
 def test_dockerfile_secret_without_buildkit_is_refused(habitat: CanaryHabitat) -> None:

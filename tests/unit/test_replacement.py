@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from phases.core.port import Port
 from phases.core.report import plan as report_plan
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.session import exit_guard
+from phases.core.secrets import delivery
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +91,83 @@ def test_failed_start_leaves_container_in_place(demo: DemoProject, failure: str,
     demo.build()
     start(demo)
     assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
+
+
+SECRETS = "secrets: [{name: TOKEN, env: TOKEN, start: true}]\n"
+TOKEN = b"canary-4f9a71\n\0\xff 0 3\n"
+
+
+@pytest.fixture
+def with_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoProject:
+    """A habitat that runs detached and holds a secret."""
+    monkeypatch.setitem(os.environb, b"TOKEN", b"canary-4f9a71")
+    demo = built_demo(tmp_path, f"entry: {{command: 'true'}}\n{SECRETS}")
+    detach(demo)
+    return demo
+
+
+def held(demo: DemoProject) -> dict[str, tuple[str, bytes]]:
+    return demo.engine._container("habitat-demo").memory
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+@pytest.mark.parametrize("secrets", [SECRETS, ""], ids=["secret in config", "secret no longer in config"])
+@pytest.mark.parametrize("failure", ["port taken", "engine refuses to create", "init command ends", "never ready"])
+def test_container_that_runs_again_after_failed_start_has_its_secrets(
+    with_secret: DemoProject, failure: str, secrets: str
+) -> None:
+    demo = with_secret
+    held(demo)["/run/secrets/TOKEN"] = ("1000", TOKEN)
+    entry, method, error = FAILURES[failure]
+    configure(demo, f"{entry}, shm_size: 128m", secrets)
+    demo.build()
+    if error and method == "start":
+        fail_new_containers(demo, error)
+    elif error:
+        demo.engine.failures[method] = error
+    with pytest.raises(HabitatError):
+        start(demo)
+    assert (demo.container().running, held(demo)) == (True, {"/run/secrets/TOKEN": ("1000", TOKEN)})
+
+
+def fail_new_containers(demo: DemoProject, error: EngineError) -> None:
+    """Let the engine start the container that exists, and no new one."""
+    plain, old = demo.engine.start, demo.container().id
+
+    def start(container: str) -> None:
+        if container != old:
+            raise error
+        plain(container)
+
+    demo.engine.start = start  # type: ignore[method-assign]
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+def test_container_that_runs_again_after_killed_start_has_secrets_of_host(
+    with_secret: DemoProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = with_secret
+    configure(demo, PIDS, SECRETS)
+    kill(demo, monkeypatch, "create", 0)
+    assert not demo.container().running
+    monkeypatch.setattr(exit_guard, "_end_commands", lambda *_: None)  # it had none
+    exit_guard.clean_up(demo.run_anew(), "demo", "agent", "x", "")
+    expected = {"/run/secrets/TOKEN": ("agent", b"canary-4f9a71")}
+    assert (demo.container().running, held(demo)) == (True, expected)
+
+
+def test_container_that_runs_again_without_secrets_is_named(with_secret: DemoProject) -> None:
+    demo = with_secret
+    configure(demo, PIDS, SECRETS)
+    demo.engine.failures["create"] = EngineError("no space left on device")
+    plain = demo.engine.on_execute
+    demo.engine.on_execute = lambda command: (1, "no tmpfs") if command.script == delivery._RECEIVE.text else None
+    with pytest.raises(HabitatError, match="no space left"):
+        start(demo)
+    demo.engine.on_execute = plain
+    (text,) = (text for text in demo.notices() if "ran before" in text)
+    assert text.startswith("habitat-demo ran before, and runs again without its secrets (")
+    assert "secret TOKEN could not be given to the container (no tmpfs)" in text
 
 
 @pytest.mark.guarantee("failed-start-keeps-container")

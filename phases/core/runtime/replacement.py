@@ -27,6 +27,7 @@ from phases.core.runtime.new_container import (
 from phases.core.runtime.own_containers import aside_names, container_name, is_new, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
+from phases.core.runtime.session import secrets_over_restart
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import describe_users
 from phases.registry import PHASES, habitat_phases, last_snapshot
@@ -131,6 +132,7 @@ def make_way(project: Project, habitat: Habitat, old: Container) -> None:
     """
     presence = Presence(project.state_folder(habitat.name))
     if old.running and not describe_users(project, presence, old):
+        secrets_over_restart.remember(project, old)
         presence.note_stopped(old.id)
         project.engine.stop(old.id)
     collect_replaced_files(project, habitat.name, old)
@@ -157,14 +159,17 @@ def give_up(project: Project, name: str, container_id: str = "") -> None:
 
 
 def resume_old(project: Project, name: str) -> None:
-    """Start the habitat's container again if it was stopped for one that failed."""
+    """Start the habitat's container again, with its secrets, if it was stopped for one that failed."""
     presence = Presence(project.state_folder(name))
     old = own_container(project, name)
     if old and not old.running and presence.forget_stopped(old.id):
+        problem = "can't be started again"
         try:
             project.engine.start(old.id)
+            problem = "runs again without its secrets"
+            secrets_over_restart.give_back(project, name, old)
         except HabitatError as error:  # another error says why the start failed
-            text = f"{old.name} ran before, and can't be started again ({error})"
+            text = f"{old.name} ran before, and {problem} ({error})"
             project.bus.emit(events.Notice(name, text, warning=True))
 
 

@@ -6,22 +6,31 @@ is masked before it is shown.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core.container import root_environment
 from phases.core.engine.types import Confided
-from phases.core.errors import EngineError
+from phases.core.errors import EngineError, HabitatError
 from phases.core.files.shell_program import ShellProgram
-from phases.core.model import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from phases.core.engine.protocol import Engine
-    from phases.core.model import Habitat, Value
+    from phases.core.model import Habitat
 
 _RECEIVE = ShellProgram(__file__, "receive.sh")
 _WITHDRAW = ShellProgram(__file__, "withdraw.sh")
+_READ = ShellProgram(__file__, "read.sh")
+
+# What read.sh prints before the content of a file.
+_HEADER = re.compile(rb"([\w.-]+) ([0-9]+) ([0-9]+)\n", re.ASCII)
+
+# Seconds that reading the secrets may take.
+_READ_TIMEOUT = 10
 
 
 def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str, habitat: Habitat) -> None:
@@ -48,6 +57,32 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str,
                 remedy=f"check that no volume covers {SECRETS_FOLDER}, and that the image has a working "
                 "sh, head, chown, chmod and mv",
             )
+
+
+def read(engine: Engine, container: str) -> list[tuple[str, Value]]:
+    """Return the values in the tmpfs of a running container that is about to be stopped, each behind its owner.
+
+    If reading them hangs, the container is killed.
+    """
+    printed: list[bytes] = []
+
+    def keep(data: bytes, is_err: bool) -> None:
+        printed.append(b"" if is_err else data)
+
+    argv = ("/bin/sh", "-e", "-c", "--", _READ.text, "sh", SECRETS_FOLDER)
+    with suppress(HabitatError):  # what is printed until then is complete, or cut off below
+        env = root_environment.OWN
+        engine.exec(container, argv, user="0", workdir="/", env=env, on_output=keep, timeout=_READ_TIMEOUT)
+    return list(_parse(b"".join(printed)))
+
+
+def _parse(data: bytes) -> Iterator[tuple[str, Value]]:
+    while header := _HEADER.match(data):
+        name, owner, size = (part.decode() for part in header.groups())
+        end = header.end() + int(size)
+        if end <= len(data):
+            yield owner, Value(name, data[header.end() : end])
+        data = data[end:]
 
 
 def withdraw(engine: Engine, container: str, keep: Iterable[Value]) -> None:

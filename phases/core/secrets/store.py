@@ -37,6 +37,9 @@ class SecretStore:
         root: The folder in which commands run.
         agree: Called with a habitat's name before a command of that habitat runs. Raises if the person has not agreed.
         warn: Called with a habitat's name and a line about one of its secrets that was fetched.
+
+    Attributes:
+        of_stopped: What containers held that this run has stopped for a while, by id: each value behind its owner.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class SecretStore:
         self._warn = warn
         self._values: dict[Secret, bytes | None] = {}
         self._lock = threading.Lock()
+        self.of_stopped: dict[str, list[tuple[str, Value]]] = {}
 
     def anew(self) -> SecretStore:
         """Return a new store, which fetches each secret again."""
