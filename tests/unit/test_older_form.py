@@ -41,7 +41,7 @@ def test_older_form_is_converted_with_comments_in_place(before: str, after: str)
 @pytest.mark.parametrize("before", [before for before, _ in TEXTS.values()], ids=TEXTS)
 def test_older_form_is_gone_from_what_it_is_converted_to(before: str) -> None:
     tree = yaml_tree.parse(converted(before).encode(), layer="local", shown="config.yaml")
-    assert older_form.keys(tree) == []
+    assert older_form.keys(tree) == {}
 
 
 def sections_of(text: str) -> dict[str, str]:
@@ -63,7 +63,7 @@ def test_older_sections_in_any_order_and_indentation_are_converted(seed: int) ->
     gaps = ["", "\n", "# a comment\n", "\n# another\n\n"]
     text = "".join(rng.choice(gaps) + wider(sections[key], rng.choice([0, 2, 3])) for key in keys)
     after = converted(text)
-    assert older_form.keys(yaml_tree.parse(after.encode(), layer="local", shown="x")) == []
+    assert older_form.keys(yaml_tree.parse(after.encode(), layer="local", shown="x")) == {}
     assert converted(after) == after
     assert [comment for comment in re.findall(r"#.*", text) if comment not in after and "{" not in comment] == []
 
@@ -139,7 +139,7 @@ def test_config_of_today_has_nothing_of_the_older_form(tmp_path: Path) -> None:
         entry: {command: x}
         """
     tree = yaml_tree.parse(textwrap.dedent(text).encode(), layer="local", shown="x")
-    assert older_form.keys(tree) == []
+    assert older_form.keys(tree) == {}
 
 
 def test_anchor_in_older_form_is_refused_with_its_line() -> None:
@@ -407,13 +407,75 @@ def test_older_config_with_problems_leaves_its_dockerfile_for_later(demo: DemoPr
     assert migrated(demo).rows
 
 
-@pytest.mark.parametrize("text", ["scripts:\n", "repositories: []\n", "files: [{src: a, dest: b}]\n", OWN])
-def test_older_config_refused_by_plan_names_migrate(demo: DemoProject, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("scripts:\n", "scripts"),
+        ("repositories: []\n", "repositories"),
+        ("files: [{src: a, dest: b}]\n", "files[].src"),
+        ("entry: {tty: true}\n", "entry.tty"),
+        ("setup: {user: {run_as: x, commands: [y]}}\n", "setup.user"),
+        (OWN, "environment"),
+    ],
+)
+def test_older_config_refused_by_plan_names_migrate(demo: DemoProject, text: str, key: str) -> None:
+    write(demo.root, "shared/config.yaml", "")
     write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\n{text.replace('base_image: base:1', '')}")
     with pytest.raises(ConfigError) as excinfo:
         report_plan.plan(demo.run_anew(), "demo")
-    assert str(excinfo.value).startswith("habitats/demo/config.yaml:") or "shared/config.yaml:" in str(excinfo.value)
-    assert excinfo.value.remedy == "the config has the form of claude-habitat, which doit migrate:demo converts"
+    assert str(excinfo.value).startswith("habitats/demo/config.yaml:")
+    assert excinfo.value.remedy == f"{key} is of claude-habitat: doit migrate:demo converts the config"
+
+
+def test_older_config_with_other_mistakes_keeps_their_remedies(demo: DemoProject) -> None:
+    write(demo.root, "shared/config.yaml", "")
+    text = "base_image: base:1\nuid: x\nimage: y\nentry: {network: foo}\n"
+    write(demo.root, "habitats/demo/config.yaml", text)
+    with pytest.raises(ConfigError) as excinfo:
+        report_plan.plan(demo.run_anew(), "demo")
+    hint = "image is of claude-habitat: doit migrate:demo converts the config"
+    remedies = {str(error.where): error.remedy for error in (excinfo.value, *excinfo.value.others)}
+    shown = "habitats/demo/config.yaml"
+    assert list(remedies) == [f"{shown}:2", f"{shown}:3", f"{shown}:4"]
+    assert remedies[f"{shown}:2"].startswith("write host, or a number from 1 to ")
+    assert remedies[f"{shown}:2"].endswith(f"; {hint}")
+    assert remedies[f"{shown}:3"] == hint
+    assert "claude-habitat" not in remedies[f"{shown}:4"]
+
+
+#: Texts of programs that look like a reference, and a mistake that an older config doesn't have either.
+TODAY = [
+    """setup: {root: ["awk '{env.X}' f"]}""",
+    "hooks: [{before: env, commands: ['echo {container.user}']}]",
+    "env: ['FORMAT={env.NAME}']",
+    "entry: {command: 'print {env.X}'}",
+    "description: 'about {env.X}'",
+    "setup: {root: {a: b}}",
+]
+
+
+@pytest.mark.parametrize("text", TODAY)
+def test_braces_in_config_of_today_are_no_older_form(demo: DemoProject, text: str) -> None:
+    write(demo.root, "shared/config.yaml", "")
+    write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\nuid: x\n{text}\n")
+    with pytest.raises(ConfigError) as excinfo:
+        report_plan.plan(demo.run_anew(), "demo")
+    assert "claude-habitat" not in "".join(error.remedy for error in (excinfo.value, *excinfo.value.others))
+    assert command.migrate(demo.run_anew(), "demo", {}) is None
+
+
+def test_braces_in_script_of_today_stay_when_its_paths_are_converted(demo: DemoProject) -> None:
+    text = """env: [A=/a]\nfiles: [{source: note, dest: "{env.A}/x"}]\nsetup: {root: ["awk '{env.X}' f"]}\n"""
+    write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\n{text}")
+    assert migrated(demo).config == f"base_image: base:1\n{text}".replace("{env.A}", "${A}")
+
+
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
+def test_braces_in_script_of_today_stay_when_its_dockerfile_is_converted(demo: DemoProject) -> None:
+    write(demo.root, "shared/config.yaml", "")
+    write(demo.root, "habitats/demo/config.yaml", """setup: {root: ["awk '{env.X}' f"]}\n""")
+    write(demo.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN a\n")
+    assert "awk '{env.X}' f" in yaml.safe_load(migrated(demo).config)["setup"]["root"]
 
 
 def test_broken_config_of_today_is_refused_without_migrate(tmp_path: Path) -> None:

@@ -36,7 +36,14 @@ def habitat_names(root: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
 
 
-def load(root: Path, name: str, phase_names: Iterable[str], texts: Mapping[str, str] | None = None) -> Habitat:
+def load(
+    root: Path,
+    name: str,
+    phase_names: Iterable[str],
+    texts: Mapping[str, str] | None = None,
+    *,
+    names_migrate: bool = True,
+) -> Habitat:
     """Read, merge, validate and resolve the configs of a habitat.
 
     Args:
@@ -44,6 +51,7 @@ def load(root: Path, name: str, phase_names: Iterable[str], texts: Mapping[str, 
         name: The name of the habitat.
         phase_names: The names of all phases.
         texts: From the name of a layer to the text to use in place of its config.yaml.
+        names_migrate: Whether the error for a config in the older form names `doit migrate`.
 
     Raises:
         ConfigError: With the line of the first thing that is wrong; its `others` are the errors of all else.
@@ -55,10 +63,25 @@ def load(root: Path, name: str, phase_names: Iterable[str], texts: Mapping[str, 
     try:
         return resolve(root, name, layers, tree, tuple(phase_names), problems)
     except ConfigError as error:
-        if any(older_form.keys(read) for read in trees(layers, texts or {}, Problems())):
-            remedy = f"the config has the form of claude-habitat, which doit migrate:{name} converts"
-            raise ConfigError(error.message, where=error.where, remedy=remedy) from error
+        if names_migrate:
+            _name_migrate(name, error, trees(layers, texts or {}, Problems()))
         raise
+
+
+def _name_migrate(name: str, error: ConfigError, layers: Iterable[Tree]) -> None:
+    """Add `doit migrate` to the remedy of an error, if a config is in the older form.
+
+    It replaces the remedy where the error is about an old key itself.
+    """
+    places = {key: origin for tree in layers for key, origin in older_form.keys(tree).items()}
+    if not places:
+        return
+    hint = f"{next(iter(places))} is of claude-habitat: doit migrate:{name} converts the config"
+    for each in (error, *error.others):
+        if each.where in places.values():
+            each.remedy = hint
+    if error.remedy != hint:
+        error.remedy = "; ".join(filter(None, (error.remedy, hint)))
 
 
 def merged(trees: Iterable[Tree], problems: Problems) -> Tree:

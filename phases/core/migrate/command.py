@@ -18,7 +18,6 @@ from phases.core.migrate.habitat_folder import HabitatFiles, HabitatFolder
 from phases.core.migrate.inputs import ExistingConfig, Inputs
 from phases.core.migrate.older_form import backup
 from phases.core.migrate.older_form.layers import MigratedLayer, convert_layers
-from phases.core.migrate.older_form.problems import problems as find_problems
 from phases.core.migrate.result import Conversion
 from phases.registry import NAMES
 
@@ -104,7 +103,7 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str], *, split
         text, legacy_rows = converted.text, converted.rows
         build_args = {**converted.build_args, **build_args}
     texts = _texts(text, layers)
-    problems = find_problems(project.root, name, NAMES, texts) if is_older else []
+    problems = _problems(project, name, texts) if is_older else []
     conversion = Conversion(warnings=[_DOCKERFILE_WAITS] if files.converts and problems else [])
     if files.converts and not problems:
         conversion = _add_dockerfile(project, name, files, texts, Choices(build_args, splits))
@@ -122,6 +121,15 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str], *, split
         problems=tuple(problems),
         warnings=(*_warnings(legacy_rows, layers), *conversion.warnings),
     )
+
+
+def _problems(project: Project, name: str, texts: Mapping[str, str]) -> list[ConfigError]:
+    """Return every problem of a habitat's new configs, by file and line; none for configs that load."""
+    try:
+        loader.load(project.root, name, NAMES, texts, names_migrate=False)
+    except ConfigError as error:
+        return [error, *error.others]
+    return []
 
 
 def _warnings(rows: Iterable[ReportRow], layers: Iterable[MigratedLayer]) -> list[str]:

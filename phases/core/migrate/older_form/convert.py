@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from phases.core.config.older_form import TEMPLATE
+from phases.core.config import older_form, yaml_tree
 from phases.core.errors import ConfigError
 from phases.core.migrate.older_form import commands, edits, entry_and_timeouts, sections
 from phases.core.migrate.older_form.document import Document, scalars
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from phases.core.migrate.result import ReportRow
 
 # References that the older tool filled in, and that no form of today has.
@@ -53,7 +55,7 @@ def convert(text: str, shown: str, *, is_local: bool) -> Converted:
             raise ConfigError(problem, where=where, remedy="write the value at each place that uses it")
     document = Document(text)
     edits.root_to_block(document)
-    _convert_references(document)
+    _convert_references(document, shown)
     build_args = sections.image(document)
     sections.environment(document)
     sections.repos(document)
@@ -69,20 +71,30 @@ def convert(text: str, shown: str, *, is_local: bool) -> Converted:
     return Converted(document.text.rstrip() + "\n", rows, build_args)
 
 
-def _convert_references(document: Document) -> None:
-    """Write {env.NAME} and other references to values as ${NAME}."""
+def _convert_references(document: Document, shown: str) -> None:
+    """Write {env.NAME} and other references to values as ${NAME}: in paths, and everywhere if the config has old keys.
+
+    Without such keys, braces in a command may be part of a program.
+    """
     variables = {"user": "${USER}", "work_dir": "${WORKDIR}"}
 
     def change(text: str) -> str:
-        text = TEMPLATE.sub(lambda match: f"${{{match[1]}}}" if match[1] else variables[match[2]], text)
+        text = older_form.TEMPLATE.sub(lambda match: f"${{{match[1]}}}" if match[1] else variables[match[2]], text)
         return text.replace("${work_dir}", "${WORKDIR}")
 
-    referring = [node for node in scalars(document.root) if change(node.value) != node.value]
+    tree = yaml_tree.parse(document.text.encode(), layer="local", shown=shown)
+    names = document.names() if older_form.has_keys(tree) else older_form.PATH_SECTIONS
+    referring = [node for node in _scalars_of(document, names) if change(node.value) != node.value]
     if referring:
         document.report(
             referring[-1], "{env.NAME}", "${NAME}", f"in {len(referring)} value{'s' if len(referring) > 1 else ''}"
         )
-        edits.edit_scalars(document, change)
-    for node in scalars(document.root):
+        edits.edit_scalars(document, referring, change)
+    for node in _scalars_of(document, names):
         for match in _LOST.finditer(node.value):
             document.report(node, match[0], "", "write the value in its place")
+
+
+def _scalars_of(document: Document, names: Iterable[str]) -> list[yaml.ScalarNode]:
+    """Return the scalars in sections, the last one first."""
+    return [node for key, value in reversed(document.root.value) if key.value in names for node in scalars(value)]

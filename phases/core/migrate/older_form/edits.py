@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from phases.core.migrate.older_form.document import indented, is_block_scalar, last_line, scalars
+from phases.core.migrate.older_form.document import indented, is_block_scalar, last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from phases.core.migrate.older_form.document import Document, Pair
 
@@ -24,9 +24,9 @@ def replace(document: Document, node: yaml.Node, text: str) -> None:
     _replace_span(document, node, text)
 
 
-def edit_scalars(document: Document, change: Callable[[str], str]) -> None:
-    """Replace parts of every scalar that is a value. `change` gets a part of one line of its text."""
-    for node in list(scalars(document.root)):
+def edit_scalars(document: Document, nodes: Iterable[yaml.ScalarNode], change: Callable[[str], str]) -> None:
+    """Replace parts of scalars, of which the last one comes first. `change` gets a part of one line of its text."""
+    for node in nodes:
         for number in range(node.start_mark.line, last_line(node) + 1):
             line = document.lines[number]
             start = node.start_mark.column if number == node.start_mark.line else 0
