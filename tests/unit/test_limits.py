@@ -138,6 +138,45 @@ def test_command_of_build_killed_at_memory_limit_names_limit(tmp_path: Path) -> 
         demo.build()
 
 
+TWO_COMMANDS = """\
+base_image: base:1
+env: [USER=root]
+build: {limits: {memory: 1g}}
+hooks: [{commands: [make || true], after: workdir}]
+setup: {root: [FIRST, tpyo]}
+"""
+
+
+@pytest.mark.parametrize("first", ["make || true", "'true'"])
+def test_command_of_build_that_fails_after_an_earlier_kill_names_no_limit(tmp_path: Path, first: str) -> None:
+    """Whether the earlier command is of the same phase, or of one before, which used the same container."""
+    demo = DemoProject(tmp_path, TWO_COMMANDS.replace("FIRST", first))
+
+    def fail(command: Command) -> tuple[int, str] | None:
+        if command.script.strip() == "make || true":
+            command.container.memory_kills += 1
+            return 0, ""
+        return (127, "sh: tpyo: not found") if command.script.strip() == "tpyo" else None
+
+    demo.engine.on_execute = fail
+    with pytest.raises(CommandFailed, match=r"ended with exit code 127: fix it, then run the same command; log"):
+        demo.build()
+
+
+def test_command_of_build_killed_after_an_earlier_kill_names_limit(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, TWO_COMMANDS.replace("FIRST", "make || true"))
+
+    def fail(command: Command) -> tuple[int, str] | None:
+        if command.script.strip() not in ("make || true", "tpyo"):
+            return None
+        command.container.memory_kills += 1
+        return 137 * (command.script.strip() == "tpyo"), ""
+
+    demo.engine.on_execute = fail
+    with pytest.raises(CommandFailed, match=r"\(a process was killed at the memory limit, build.limits.memory: 1g\): "):
+        demo.build()
+
+
 # uid: host as root
 
 

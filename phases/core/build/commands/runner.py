@@ -11,7 +11,6 @@ from phases.core.build.commands.test_results import TestResults
 from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
-from phases.core.container import memory_limit
 from phases.core.container.init_process import container_ended
 from phases.core.container.remedies import remedy_for
 from phases.core.container.users import NO_USER
@@ -84,8 +83,7 @@ class CommandRunner:
         if container_ended(self._work.engine, container.id, code):
             raise self._cut_off(step, output.last_lines)
         if code:
-            killed = memory_limit.report(self._work.engine, container.id, *container.memory_limit)
-            raise self._failure(step, code, output.last_lines, results, killed)
+            raise self._failure(step, code, output.last_lines, results, container.kill_counter.report())
         if results.is_tap:
             self._check(step, results, output.last_lines)
         if files := container.engine_files.take_written():

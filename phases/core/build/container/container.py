@@ -9,6 +9,7 @@ from phases.core.build.container.exec import CommandExec
 from phases.core.build.container.lifetime import ContainerLifetime
 from phases.core.build.container.pending_files import PendingFiles
 from phases.core.container import identity
+from phases.core.container.memory_limit import KillCounter
 from phases.core.container.users import UserDatabase
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class BuildContainer:
 
     Attributes:
         engine_files: The files of it that the engine mounts.
+        kill_counter: Counts the processes that are killed at its memory limit.
         memory_limit: The key of its memory limit, and the bytes, 0 for none.
     """
 
@@ -42,7 +44,10 @@ class BuildContainer:
         known = work.known_files.get(spec.image.id, {})
         self._files = PendingFiles(work.engine, self._spec.mounted_folders, known, self._life.open)
         self.engine_files = EngineFiles(self._files.edition)
-        self._commands = CommandExec(work, self._spec, self._life, self._files, self.engine_files, lambda: self.users)
+        self.kill_counter = KillCounter(work.engine, *spec.memory_limit)
+        self._commands = CommandExec(
+            work, self._spec, self._life, self._files, self.engine_files, self.kill_counter, lambda: self.users
+        )
 
     def _take_over(self, container: ReusableContainer) -> None:
         self._files.contents.of_editions |= container.of_editions

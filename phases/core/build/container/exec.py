@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from phases.core.build.container.pending_files import PendingFiles
     from phases.core.build.container.spec import ContainerSpec
     from phases.core.build.context import PhaseContext
+    from phases.core.container.memory_limit import KillCounter
     from phases.core.container.users import UserDatabase
     from phases.core.errors import ShellError
     from phases.core.model import Value
@@ -65,6 +66,7 @@ class CommandExec:
         life: The state of the container.
         files: What is known of its files.
         engine_files: The files of it that the engine mounts.
+        kill_counter: Counts the processes that are killed at its memory limit.
         users: Returns the users that the container has now.
     """
 
@@ -75,6 +77,7 @@ class CommandExec:
         life: ContainerLifetime,
         files: PendingFiles,
         engine_files: EngineFiles,
+        kill_counter: KillCounter,
         users: Callable[[], UserDatabase],
     ) -> None:
         self._work = work
@@ -82,12 +85,14 @@ class CommandExec:
         self._life = life
         self._files = files
         self._engine_files = engine_files
+        self._kill_counter = kill_counter
         self._users = users
         self._delivered: tuple[str, tuple[Value, ...]] = ("", ())  # the secrets, and the user who can read them
 
     def run(self, command: PhaseCommand) -> int:
         """Start the container unless it runs, run a command in it, and return its exit code."""
         is_first = self._start()
+        self._kill_counter.begin(self._life.id, is_new=is_first)
         try:
             code = self._run(command)
         except EngineError as error:
