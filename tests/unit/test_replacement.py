@@ -11,12 +11,15 @@ from unit_helpers import DemoProject, FakeTerminal, built_demo, make_user, write
 
 from phases.core.cache import image_labels
 from phases.core.engine.types import PortRefused
-from phases.core.errors import EngineError, HabitatError
+from phases.core.errors import EngineError, HabitatError, StateError, Stopped
 from phases.core.port import Port
 from phases.core.report import plan as report_plan
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime import stop as runtime_stop
+from phases.core.runtime.new_container import ContainerChanged
 from phases.core.runtime.session import exit_guard
-from phases.core.secrets import delivery
+from phases.core.runtime.session import open as session_open
+from phases.core.secrets import delivery, fingerprints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -338,6 +341,49 @@ def test_second_rename_fails_first_is_undone(demo: DemoProject, monkeypatch: pyt
     with pytest.raises(EngineError):
         start(demo)
     assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
+
+
+@pytest.mark.parametrize("error", [EngineError("no space left on device"), Stopped("the run was told to stop")])
+def test_session_that_can_not_reenter_raises_its_error_and_dismisses_guard(
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, error: HabitatError
+) -> None:
+    """Another run has put its own container in place, and then this one can't start one."""
+    guards: list[exit_guard.Guard] = []
+
+    def let_other_run_win(*_: object) -> None:
+        guards.append(steps_of(demo).guard)
+        demo.engine.failures["create"] = error
+        raise ContainerChanged
+
+    monkeypatch.setattr(session_open, "put_in_place", let_other_run_win)
+    configure(demo, PIDS)
+    with pytest.raises(type(error), match=str(error)):
+        start(demo)
+    assert [guard._writing for guard in guards] == [-1]
+    assert (work(demo), all_names(demo), demo.container().running) == (True, ["habitat-demo"], False)
+
+
+def steps_of(demo: DemoProject) -> session_open._SessionSteps:
+    """The steps of the session that the run has open."""
+    (call,) = demo.project.cleanups._calls.values()
+    steps = call.__self__  # type: ignore[attr-defined]
+    assert isinstance(steps, session_open._SessionSteps)
+    return steps
+
+
+def test_session_whose_secrets_can_not_be_recorded_leaves_its_container(
+    with_secret: DemoProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = with_secret
+    runtime_stop.stop(demo.run_anew(), "demo")
+    monkeypatch.setattr(fingerprints, "note", fail_to_write)
+    with pytest.raises(StateError):
+        start(demo)
+    assert not demo.container().running
+
+
+def fail_to_write(*_: object) -> None:
+    raise StateError("delivered.1 can't be written (No space left on device)")
 
 
 class KilledError(BaseException):

@@ -32,6 +32,10 @@ class Cleanups:
         """Register `call`, which ends the session or temporary container that this run has open for a habitat."""
         self._calls[habitat] = call
 
+    def forget(self, habitat: str) -> None:
+        """Drop what `add` registered, because the caller ends it now."""
+        self._calls.pop(habitat, None)
+
     def run(self, habitat: str) -> None:
         """End the session or temporary container of a habitat, unless that was done already."""
         if call := self._calls.pop(habitat, None):

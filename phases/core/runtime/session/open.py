@@ -69,6 +69,7 @@ def open_session(
         project.maker.make(steps.enter)
     except HabitatError:
         session.release_claim()
+        project.cleanups.run(name)
         guard.dismiss()
         raise
     try:
@@ -98,8 +99,8 @@ class _SessionSteps(Struct):
             self._claim_running()
             self.guard.watch(session.container)
             self.presence.join(session.container.id, was_started=session.was_started)
-            fingerprints.note(project.state_folder(name), session.container, session.secrets)
             project.cleanups.add(name, self.leave)
+            fingerprints.note(project.state_folder(name), session.container, session.secrets)
 
     def _claim_running(self) -> None:
         """Bring the container up and claim it, until it is certain that no other run has stopped it meanwhile.
@@ -143,8 +144,7 @@ class _SessionSteps(Struct):
         try:
             container = self._put_in_place()
         except ContainerChanged:
-            self._exit()
-            self.reenter()
+            self._move()
             return
         was_running = not session.was_started
         project.bus.emit(
@@ -160,6 +160,15 @@ class _SessionSteps(Struct):
             with self.presence.alone():
                 session.container = put_in_place(session.project, session.habitat, session.container)
         return session.container
+
+    def _move(self) -> None:
+        """Leave the container, and enter the habitat's once more. If that fails, nothing is left to leave."""
+        cleanups, name = self.session.project.cleanups, self.session.habitat.name
+        cleanups.forget(name)
+        self._exit()
+        self.session.container = _NO_CONTAINER
+        cleanups.add(name, self.guard.dismiss)
+        self.reenter()
 
     def reenter(self) -> None:
         self.session.project.maker.make(self.enter)

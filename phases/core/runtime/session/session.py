@@ -155,7 +155,9 @@ class Session(Struct):
             self.presence.keep_running()
 
     def end_error(self) -> HabitatError | None:
-        """Return the error if the container's main process has ended, None while it runs."""
+        """Return the error if the container has ended, None while it runs or if there is none."""
+        if not self.container.id:
+            return None
         return container_errors.end_error(self.project, self.habitat, self.container, self.secrets)
 
     def shell_error(self) -> HabitatError | None:
