@@ -171,9 +171,9 @@ def built_demo(root: Path, text: str = "") -> DemoProject:
     return _BUILT[text].copy_to(root)
 
 
-def bring_up(project: Project, habitat: Habitat) -> tuple[Container, bool]:
+def bring_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
     """The container of what is built, for `open_session`."""
-    return ensure_running(project, habitat, image=final_image(project, habitat.name))
+    return ensure_running(project, habitat, image=final_image(project, habitat.name), fresh=fresh)
 
 
 class FakeTerminal:

@@ -53,19 +53,22 @@ def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> i
         return session.run(SHELL, runner)
 
 
-def find_or_start(project: Project, habitat: Habitat) -> tuple[Container, bool]:
+def find_or_start(project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
     """Return the habitat's running container, or start it without building anything.
 
-    A container that runs is used whatever its image is.
+    Args:
+        project: The project.
+        habitat: The habitat.
+        fresh: Whether to create a new container in any case. Otherwise one that runs is used whatever its image is.
 
     Returns:
         The container, and whether it was running.
     """
     found = own_container(project, habitat.name)
-    if found and found.running:
+    if found and found.running and not fresh:
         return found, True
     image = project.assess(habitat.name).final or _outdated_image(project, habitat.name)
-    return ensure_running(project, habitat, image=image)
+    return ensure_running(project, habitat, image=image, fresh=fresh)
 
 
 def _outdated_image(project: Project, name: str) -> str:

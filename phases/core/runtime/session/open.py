@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -27,7 +27,7 @@ from phases.core.secrets import fingerprints
 from phases.core.secrets.delivery import deliver, withdraw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from phases.core.model import Habitat
     from phases.core.project import Project
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 # Stands for the container of a session that has not entered one yet.
 _NO_CONTAINER = Container("", "", "", running=False)
 
-#: Finds or creates the container of a habitat. Returns it, running, and whether it was running before.
-BringUp: TypeAlias = "Callable[..., tuple[Container, bool]]"
+
+class BringUp(Protocol):
+    """Finds or creates the container of a habitat."""
+
+    def __call__(self, project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
+        """Return the container, running, and whether it was running before. fresh: create it in any case."""
 
 
 @contextmanager
@@ -110,8 +114,7 @@ class _SessionSteps(Struct):
         session, project, habitat = self.session, self.session.project, self.session.habitat
         while True:
             session.release_claim()
-            bring_up = partial(self.bring_up, fresh=True) if self.fresh else self.bring_up
-            session.container, was_running = bring_up(project, habitat)
+            session.container, was_running = self.bring_up(project, habitat, fresh=self.fresh)
             self.fresh = False  # a container that this session enters again is fresh
             session.was_started = not was_running
             if not (was_running or habitat.entry.startup_delay or habitat.entry.ready):
