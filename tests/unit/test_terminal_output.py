@@ -23,6 +23,7 @@ from phases.ui import output
 from phases.ui.echo import restore_echo
 from phases.ui.screen import Screen, is_plain
 from phases.ui.styled import joined, styled, wrapped
+from phases.ui.verbs import plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +136,21 @@ def test_live_line_in_background_process_leaves_terminal_unchanged(
     assert termios.tcgetattr(terminal) == before
     screen.close()
     assert termios.tcgetattr(terminal) == before
+
+
+@pytest.mark.parametrize("why", [{}, {"final": [events.Reason("entry.command: changed")]}])
+@pytest.mark.parametrize("width", [48, 60, 100])
+def test_plan_on_terminal_breaks_line_about_container_between_words(
+    why: dict[str, list[events.Reason]], width: int
+) -> None:
+    console = Console(file=io.StringIO(), width=width, record=True, soft_wrap=True)
+    answer = events.Plan("web", why, {}, is_new=False, replaced="its image is out of date")
+    console.print(plan._shown(answer, everything=False, wrap=True))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    end = "replaces the container, since its image is out of date; the old one is kept under another name"
+    assert text.endswith(f"⇒ the next start {end}")
 
 
 @pytest.mark.usefixtures("terminal")

@@ -49,15 +49,28 @@ def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
 
     if not plan.reasons:
         done = Text.assemble((plan.name, "bold"), f": nothing to {'build' if plan.replaced else 'do'}")
-        return Group(done, Text(_replacement(plan), style="bold")) if plan.replaced else done
+        return Group(done, _outcomes([_replacement(plan)], wrap=wrap)) if plan.replaced else done
     rows = _rows(plan, None if everything else _SHOWN)
     table = _wrapped(rows) if wrap else _whole(rows)
     outcome = [_outcome(plan), *([_replacement(plan)] if plan.replaced else [])]
-    return Group(Text(plan.name, style="bold"), table, Text("\n".join(outcome), style="bold"))
+    return Group(Text(plan.name, style="bold"), table, _outcomes(outcome, wrap=wrap))
+
+
+def _outcomes(lines: Sequence[str], *, wrap: bool) -> RenderableType:
+    """Return what follows from the plan, each as a line, which is wrapped on a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not wrap:
+        return Text("\n".join(f"⇒ {line}" for line in lines), style="bold")
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for line in lines:
+        grid.add_row(Text("⇒", style="bold"), Text(line, style="bold"))
+    return grid
 
 
 def _replacement(plan: Plan) -> str:
-    return f"⇒ the next start replaces the container, since {plan.replaced}; the old one is kept under another name"
+    return f"the next start replaces the container, since {plan.replaced}; the old one is kept under another name"
 
 
 def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:
@@ -96,14 +109,14 @@ def _rows(plan: Plan, most: int | None) -> list[tuple[str, str]]:
 
 
 def _outcome(plan: Plan) -> str:
-    """Return a line such as `⇒ reuse base … setup of other, rebuild repos … final, about 1m 20s`."""
+    """Return a line such as `reuse base … setup of other, rebuild repos … final, about 1m 20s`."""
     taken = [
         f"reuse {_span(list(phases))} of {owner}"
         for owner, phases in groupby(plan.shared, lambda phase: plan.shared[phase])
     ]
     phases = [phase for phase in plan.reasons if phase not in plan.shared]
     built = [f"{'build' if plan.is_new else 'rebuild'} {_span(phases)}, {_duration(phases, plan)}"] if phases else []
-    return f"⇒ {', '.join([*taken, *built])}"
+    return ", ".join([*taken, *built])
 
 
 def _span(phases: Sequence[str]) -> str:
