@@ -443,6 +443,51 @@ def test_start_killed_while_container_is_replaced_loses_nothing(
     assert len(names) == 1 + (not back or (method, number) == ("stop", 0))
 
 
+def test_guard_of_unknown_container_leaves_those_that_the_session_did_not_start(
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was started by `docker start`, and another one was set aside while its server runs."""
+    configure(demo, PIDS)
+    start(demo)
+    for name in all_names(demo):
+        demo.engine.start(name)
+    configure(demo, "")
+    kill(demo, monkeypatch, "stop", 0)
+    exit_guard.clean_up(demo.run_anew(), "demo", "agent", "x", "")
+    assert [container.running for container in demo.engine.containers()] == [True, True]
+
+
+@pytest.mark.parametrize("entry", ["", PIDS], ids=["same container", "new container"])
+def test_guard_of_unknown_container_stops_the_one_that_the_session_had_just_started(
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    configure(demo, entry)
+    plain = demo.engine.start
+
+    def start_and_die(container: str) -> None:
+        plain(container)
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(demo.engine, "start", start_and_die)
+        with contextlib.suppress(KilledError):
+            start(demo)
+    exit_guard.clean_up(demo.run_anew(), "demo", "agent", "x", "")
+    assert [container.running for container in demo.engine.containers()] == [False]
+    start(demo)
+    assert demo.container().running is False
+
+
+def test_failed_start_leaves_no_record_that_a_container_is_started(demo: DemoProject) -> None:
+    demo.engine.failures["start"] = EngineError("unknown runtime")
+    with pytest.raises(HabitatError):
+        start(demo)
+    demo.engine.failures.clear()
+    demo.engine.start("habitat-demo")
+    exit_guard.clean_up(demo.run_anew(), "demo", "agent", "x", "")
+    assert demo.container().running
+
+
 def test_port_of_container_in_use_is_refused_and_container_stays(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "entry: {command: 'true', ports: [8080]}\n")
     detach(demo)

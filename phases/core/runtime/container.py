@@ -19,6 +19,7 @@ from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of
 from phases.core.runtime.replacement import LABEL_REPLACES
 from phases.core.runtime.session import image_users
+from phases.core.runtime.session.presence import STARTING, Presence
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -115,7 +116,20 @@ def _create(project: Project, habitat: Habitat, image: str, old: Container | Non
 
 
 def _start(project: Project, habitat: Habitat, container: Container, image_note: str = "") -> None:
-    """Start the container. image_note: added to the name of the image in an error about its shell."""
+    """Start the container, and record that before, for the guard of a run that is killed.
+
+    image_note: added to the name of the image in an error about its shell.
+    """
+    presence = Presence(project.state_folder(habitat.name))
+    presence.note(container.id, STARTING)
+    try:
+        _start_checked(project, habitat, container, image_note)
+    except (HabitatError, ContainerChanged):
+        presence.drop_note(container.id, STARTING)
+        raise
+
+
+def _start_checked(project: Project, habitat: Habitat, container: Container, image_note: str) -> None:
     dests = [bind.dest for bind in container.binds]
     dests += [folder.mount_point for folder in persistence_of(container).folders]
     home = f"/home/{habitat.user}"

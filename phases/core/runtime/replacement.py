@@ -28,7 +28,7 @@ from phases.core.runtime.own_containers import aside_names, container_name, is_n
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
 from phases.core.runtime.session import secrets_over_restart
-from phases.core.runtime.session.presence import Presence
+from phases.core.runtime.session.presence import STOPPED, Presence
 from phases.core.runtime.stop import describe_users
 from phases.registry import PHASES, habitat_phases, last_snapshot
 
@@ -133,7 +133,7 @@ def make_way(project: Project, habitat: Habitat, old: Container) -> None:
     presence = Presence(project.state_folder(habitat.name))
     if old.running and not describe_users(project, presence, old):
         secrets_over_restart.remember(project, old)
-        presence.note_stopped(old.id)
+        presence.note(old.id, STOPPED)
         project.engine.stop(old.id)
     collect_replaced_files(project, habitat.name, old)
 
@@ -162,7 +162,7 @@ def resume_old(project: Project, name: str) -> None:
     """Start the habitat's container again, with its secrets, if it was stopped for one that failed."""
     presence = Presence(project.state_folder(name))
     old = own_container(project, name)
-    if old and not old.running and presence.forget_stopped(old.id):
+    if old and not old.running and presence.drop_note(old.id, STOPPED):
         problem = "can't be started again"
         try:
             project.engine.start(old.id)

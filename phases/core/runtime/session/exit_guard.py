@@ -106,10 +106,11 @@ def clean_up(project: Project, name: str, user: str, session_id: str, container_
     """
     if not state_dir(project.root, name).is_dir():
         return  # the project was removed
-    for container in _running_containers(project, name, container_id):
-        _end_commands(project, container, user, session_id)
-        _leave(project, name, container)
     presence = Presence(project.state_folder(name))
+    for container in _running_containers(project, name, container_id):
+        is_own = _end_commands(project, container, user, session_id) or bool(container_id)
+        if is_own or presence.is_entered(container.id):  # others were started by hand, or for a server
+            _leave(project, name, container)
     with presence.alone():
         give_up(project, name, container_id)
     project.locks.wait_for_releases()
@@ -136,10 +137,12 @@ def _running_containers(project: Project, name: str, container_id: str) -> list[
     return [container for container in containers if container and container.running]
 
 
-def _end_commands(project: Project, container: Container, user: str, session_id: str) -> None:
+def _end_commands(project: Project, container: Container, user: str, session_id: str) -> bool:
+    """End the session's commands in a container. Return whether there were any."""
     if not end_commands(project.engine, container.id, user, session_id):
-        return
+        return False
     with suppress(EngineError):
         until = time.monotonic() + _NOTICE_TIMEOUT
         while project.engine.running_execs(container.id) and time.monotonic() < until:
             time.sleep(0.05)
+    return True

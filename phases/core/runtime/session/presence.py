@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-# Lines of a container's file: it stays running after the last session; a session found it ready; it is stopped while
-# the one that is to replace it starts.
+# Lines of a container's file: it stays running after the last session; a session found it ready.
 _KEEP_RUNNING = "stays"
 _READY = "ready"
-_STOPPED = "stopped for another"
+
+#: A line of a container's file: a session is about to start the container, and hasn't joined it yet.
+STARTING = "is started"
+
+#: A line of a container's file: it is stopped while the one that is to replace it starts.
+STOPPED = "stopped for another"
 
 # Bytes of a file that are read without its lock: thousands of sessions.
 _READ_LIMIT = 100_000
@@ -71,23 +75,19 @@ class Presence:
         self._file = open_locked(self._path, fcntl.LOCK_SH)
         if was_started:
             self._file.truncate(0)
-        self._append(f"{describe_self()}{_SEPARATOR}{processes.current()}")
+        _append(self._file, f"{describe_self()}{_SEPARATOR}{processes.current()}")
 
     def keep_running(self) -> None:
         """Keep the container running after the last session."""
-        self._append(_KEEP_RUNNING)
+        _append(self._file, _KEEP_RUNNING)
 
     def note_ready(self) -> None:
-        self._append(_READY)
+        _append(self._file, _READY)
 
     @property
     def was_ready(self) -> bool:
         """Return whether a session has found the container ready since the container was started."""
         return _READY in _lines(self._file)
-
-    def _append(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # the lock holds even when the disk is full
-            os.write(self._file.fileno(), f"{line}\n".encode())
 
     @contextmanager
     def leaving(self) -> Iterator[SessionEnd]:
@@ -106,22 +106,36 @@ class Presence:
             elif end.is_last:
                 self._path.unlink(missing_ok=True)
 
-    def note_stopped(self, container: str) -> None:
-        """Record that a container is stopped only while another one tries to replace it."""
-        with open_file(self._file_of(container)) as file:
-            file.write(f"{_STOPPED}\n")
+    def note(self, container: str, line: str) -> None:
+        """Add a line, STARTING or STOPPED, to the record of a container."""
+        with contextlib.suppress(OSError), open_file(self._file_of(container)) as file:  # the disk may be full
+            file.write(f"{line}\n")
 
-    def forget_stopped(self, container: str) -> bool:
-        """Remove what `note_stopped` recorded. Return whether it was the last that happened to the container."""
+    def drop_note(self, container: str, line: str) -> bool:
+        """Remove a line that `note` added. Return whether it was there.
+
+        The container doesn't run, or was started again, so that it is no longer known to be ready.
+        """
         path = self._file_of(container)
         if not path.exists():
             return False
         with open_file(path) as file:
             lines = _lines(file)
-            rest = [line for line in lines if line not in (_STOPPED, _READY)]
+            rest = [other for other in lines if other not in (line, _READY)]
             file.truncate(0)
-            file.write("".join(f"{line}\n" for line in rest))
-            return _STOPPED in lines
+            file.write("".join(f"{other}\n" for other in rest))
+        if not rest:
+            path.unlink()
+        return line in lines
+
+    def is_entered(self, container: str) -> bool:
+        """Return whether a session of this clone started or joined a container, and has not left it."""
+        path = self._file_of(container)
+        if not path.exists():
+            return False
+        with open_file(path) as file:
+            lines = _lines(file)
+        return STARTING in lines or bool(_parse(lines))
 
     def sessions(self, container: str) -> list[str]:
         """Describe each session that is in a container. Call it inside `with self.alone():`."""
@@ -177,6 +191,11 @@ def _parse(lines: Iterable[str]) -> list[tuple[str, Process]]:
     """Return the description and the process of each session."""
     rows = (line.partition(_SEPARATOR) for line in lines)
     return [(text, process) for text, _, name in rows if (process := Process.named(name))]
+
+
+def _append(file: IO[str], line: str) -> None:
+    with contextlib.suppress(OSError):  # the lock holds even when the disk is full
+        os.write(file.fileno(), f"{line}\n".encode())
 
 
 def _lines(file: IO[str]) -> list[str]:
