@@ -36,6 +36,11 @@ BEFORE_MIGRATION = ".before-migration"
 MIGRATION_BACKUPS = tuple(f"/{name}{BEFORE_MIGRATION}*" for name in ("config.yaml", DOCKERFILE_REST))
 
 
+def shown_dockerfile(habitat: Habitat) -> str:
+    """Return the path of a habitat's Dockerfile as a person sees it."""
+    return f"{habitat.layer('local').shown}/{habitat.dockerfile}"
+
+
 class DockerContext(Struct, frozen=True):
     """The files from which the engine builds a Dockerfile.
 

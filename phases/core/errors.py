@@ -30,12 +30,12 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
+from phases.core import layout
 from phases.core.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-
 
 # Characters of a message: a longer one quotes a text that would hide the remedy.
 _MAX_MESSAGE = 2000
@@ -229,7 +229,7 @@ def state_error(path: Path, verb: str, error: OSError) -> StateError:
         verb: What could not be done, as a participle: "written", "removed", "locked".
         error: The reason.
     """
-    shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
+    shown = layout.shown_state(path)
     if verb == "locked" and error.errno in _NO_LOCKS:
         remedy = "its file system has no locks (flock): move the project to one that has them, like a local disk"
     elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
@@ -237,7 +237,7 @@ def state_error(path: Path, verb: str, error: OSError) -> StateError:
     elif error.errno in NO_ROOM:
         remedy = "make room on the disk"
     else:
-        remedy = f"make {'.stamps/' if '.stamps/' in shown else 'it'} writable for you"
+        remedy = f"make {f'{layout.STATE}/' if layout.STATE in shown else 'it'} writable for you"
     return StateError(f"can't be {verb} ({error.strerror})", where=shown, remedy=remedy)
 
 

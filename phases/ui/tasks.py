@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
+from phases.core import layout
 from phases.core.cache import image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, printable
@@ -103,7 +104,7 @@ def doit_config(project: Project) -> dict[str, Any]:
     """Return DOIT_CONFIG, doit's settings for this project."""
     return {
         "backend": "stamps",
-        "dep_file": str(project.root / ".stamps"),
+        "dep_file": str(layout.state_folder(project.root)),
         "reporter": "habitats",
         "sort": "definition",
         "default_tasks": [task_name(PHASES[-1], quoted(name)) for name in project.habitats.names],

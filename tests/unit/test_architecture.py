@@ -27,7 +27,7 @@ MODULES = {
 
 # What every other package may import.
 BASICS = (
-    "origin json_types url_credentials errors problems quoted_forms port masking files variables hooks model"
+    "origin json_types url_credentials layout errors problems port masking files variables hooks model"
     " copied_files git_credentials"
 )
 
@@ -36,12 +36,12 @@ BASICS = (
 MAY_IMPORT = {
     "origin": "",
     "json_types": "",
-    "quoted_forms": "",
     "url_credentials": "",
-    "errors": "origin json_types url_credentials",
+    "layout": "",
+    "errors": "origin json_types url_credentials layout",
     "problems": "origin errors",
     "port": "origin errors",
-    "masking": "quoted_forms",
+    "masking": "",
     "files": "origin json_types errors",
     "variables": "origin json_types errors problems",
     "hooks": "origin",

@@ -43,7 +43,18 @@ from phases.core.errors import (
 )
 from phases.core.model import Value
 from phases.core.variables import DEFAULT_PATH
-from phases.protocol import Copy, Entry, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, Step, folder
+from phases.protocol import (
+    Copy,
+    Entry,
+    FromDockerfile,
+    FromImage,
+    RequirePaths,
+    Run,
+    SetImageConfig,
+    Step,
+    folder,
+    slug,
+)
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -79,7 +90,7 @@ class PhaseUnderTest:
             phase=named(self.phase),
             engine=self.engine,
             emit=self.seen.append,
-            log=self.root / ".stamps/demo/the.log",
+            log=self.root / ".stamps/demo" / f"{slug(named(self.phase))}.log",
             container_name="build",
             remover=remover,
             pool=ContainerPool(remover.remove),

@@ -159,6 +159,8 @@ def test_destroy_removes_untagged_images_used_only_by_its_containers(demo: DemoP
     write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo other}\n")
     assert demo.build() == ["final"]
     assert len([image for image in demo.engine.images() if not image.tags]) == 1
-    assert destroy(demo.run_anew(), "demo", lambda _: True)
+    project = demo.run_anew()
+    assert destroy(project, "demo", lambda _: True)
+    project.connection.wait_for_tasks()
     assert [image for image in demo.engine.images() if not image.tags] == []
     assert "habitat-demo:final" in demo.engine.tags()

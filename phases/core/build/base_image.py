@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.container.remedies import architecture_remedy
+from phases.core.copied_files import shown_dockerfile
 from phases.core.errors import EngineError, EngineUnreachable, StepError, full_disk_remedy
 from phases.core.files.tar import Archive, DockerfileArchive
 from phases.core.files.temporary_folder import temporary_folder
@@ -98,7 +99,7 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
             remedy = remedy or _build_remedy(error.message) or "fix it, then run the same command"
             raise StepError(
                 error.message,
-                where=f"habitats/{work.habitat.name}/{work.habitat.dockerfile}",
+                where=shown_dockerfile(work.habitat),
                 remedy=f"{remedy}; log: {work.shown_log}",
             ) from error
 

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from phases.core import events
+from phases.core import events, layout
 from phases.core.build.container.pool import ContainerPool
 from phases.core.engine.background import BackgroundRemover, ContainerCreator
 from phases.core.engine.output import BlockSplitter
 from phases.core.masking import Mask
-from phases.protocol import slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,4 +109,4 @@ class PhaseContext(Struct, frozen=True):
     @property
     def shown_log(self) -> str:
         """The path of the log as an error names it."""
-        return f".stamps/{self.habitat.name}/{slug(self.phase)}.log"
+        return layout.shown_state(self.log)

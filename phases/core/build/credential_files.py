@@ -34,7 +34,7 @@ def notice(habitat: Habitat, phase: Phase) -> str:
     return (
         f"not copied, since {'its name looks' if len(paths) == 1 else 'their names look'} like credentials: "
         f"{', '.join(paths[:_SHOWN])}{more}; to copy {paths[0]} anyway, add `!{name}` to "
-        f"habitats/{habitat.name}/.habignore"
+        f"{habitat.layer('local').shown}/.habignore"
     )
 
 

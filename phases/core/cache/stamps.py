@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from phases.core import layout
 from phases.core.errors import StateError, state_error
 from phases.core.files import atomic, digest_cache, safe_open
 from phases.protocol import slug
@@ -39,7 +40,7 @@ _STATE_LENGTH = 3
 @cache
 def state_dir(root: Path, habitat: str) -> Path:
     """Return the folder of a habitat's slices, stamps, logs and lock. Cached: each task needs it many times."""
-    return root / ".stamps" / habitat
+    return layout.state_folder(root) / habitat
 
 
 def task_name(phase: Phase, habitat: str) -> str:
@@ -162,13 +163,13 @@ class StampBackend:
         """Open the backend.
 
         Args:
-            name: doit's `dep_file`, which is the folder .stamps.
+            name: doit's `dep_file`, which is the folder of the state.
             codec: Unused, since stamps are JSON.
             module_name: Unused.
         """
         del codec, module_name
         self.name = name
-        self.stamps = Stamps(Path(name).resolve().parent)
+        self.stamps = Stamps(layout.root_of(Path(name).resolve()))
         self._pending: dict[str, Record] = {}
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core import layout
 from phases.core.config import names, older_form, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
@@ -29,11 +30,11 @@ SYSTEM_FOLDER = Path(__file__).resolve().parents[2] / "system"
 
 
 def habitat_names(root: Path) -> list[str]:
-    """Return the names of the folders in habitats/, sorted. Hidden folders are no habitats."""
-    folder = root / "habitats"
+    """Return the names of the folders of habitats, sorted."""
+    folder = layout.habitats_folder(root)
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and layout.names_habitat(root, entry.name))
 
 
 def load(
@@ -106,7 +107,8 @@ def _tree(layer: ConfigLayer, text: str | None, problems: Problems) -> Tree:
 
 def layers_of(root: Path, name: str) -> tuple[ConfigLayer, ...]:
     """Return the layers of a habitat. Raises ConfigError if its name or its folder is wrong."""
-    folder, shown = root / "habitats" / name, f"habitats/{name}"
+    folder, shared = layout.habitat_folder(root, name), layout.shared_folder(root)
+    shown = str(folder.relative_to(root))
     if not names.is_habitat_name(name):
         remedy = f"rename the folder: use {names.HABITAT_NAME_RULE}"
         raise ConfigError(f"'{name}' can't name a habitat", where=shown, remedy=remedy)
@@ -115,7 +117,7 @@ def layers_of(root: Path, name: str) -> tuple[ConfigLayer, ...]:
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
     layers = (
         ConfigLayer("system", SYSTEM_FOLDER, "phases/system"),
-        ConfigLayer("shared", root / "shared", "shared"),
+        ConfigLayer("shared", shared, str(shared.relative_to(root))),
         ConfigLayer("local", folder, shown),
     )
     for layer in layers:

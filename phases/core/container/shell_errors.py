@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core.container.init_process import container_ended
+from phases.core.copied_files import shown_dockerfile
 from phases.core.errors import Conflict, EngineError, ShellError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def shell_error(engine: Engine, container: str, habitat: Habitat, image: str, re
 
 def base_image_origin(habitat: Habitat) -> Origin | str:
     """Return the place that names the base image of a habitat."""
-    return f"habitats/{habitat.name}/{habitat.dockerfile}" if habitat.has_dockerfile else habitat.base_origin
+    return shown_dockerfile(habitat) if habitat.has_dockerfile else habitat.base_origin
 
 
 def describe_base_image(habitat: Habitat) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from phases.core.copied_files import shown_dockerfile
 from phases.core.eject.quoting import comment
 from phases.core.errors import ConfigError
 from phases.core.files import safe_open
@@ -90,7 +91,7 @@ def stages(habitat: Habitat, context_stage: Sequence[str]) -> list[str] | None:
         ConfigError: It can't be read.
     """
     path = habitat.folder / habitat.dockerfile
-    shown = f"habitats/{habitat.name}/{habitat.dockerfile}"
+    shown = shown_dockerfile(habitat)
     try:
         data = safe_open.read(path, _LARGEST) or b""
         text = data.decode("utf-8-sig")

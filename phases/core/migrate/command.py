@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phases.core import layout
 from phases.core.config import dockerfile as dockerfile_key
 from phases.core.config import loader, yaml_tree
 from phases.core.copied_files import DOCKERFILE_REST
@@ -185,7 +186,8 @@ def _convert(
 
 def _setup_is_list(project: Project, files: HabitatFiles) -> bool | None:
     """Return whether the setup of the shared layer or of this habitat is a list, None where there is no setup."""
-    shared = yaml_tree.load(project.root / "shared" / "config.yaml", layer="shared", shown="shared/config.yaml")
+    path = layout.shared_folder(project.root) / "config.yaml"
+    shared = yaml_tree.load(path, layer="shared", shown=str(path.relative_to(project.root)))
     tree = shared.at(("setup",))
     if tree and tree.value is not None:
         return isinstance(tree.value, list)

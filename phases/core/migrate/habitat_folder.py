@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from phases.core import layout
 from phases.core.config import older_form, yaml_tree
 from phases.core.copied_files import DOCKERFILE_REST, MIGRATION_BACKUPS, NOT_IN_PHASE_6
 from phases.core.errors import ConfigError
@@ -40,8 +41,8 @@ class HabitatFiles:
     """A habitat's config.yaml and Dockerfile."""
 
     def __init__(self, project: Project, name: str) -> None:
-        self.folder = project.root / "habitats" / name
-        self.shown = f"habitats/{name}"
+        self.folder = layout.habitat_folder(project.root, name)
+        self.shown = str(self.folder.relative_to(project.root))
         path, shown = self.folder / "config.yaml", f"{self.shown}/config.yaml"
         self.config = self._read("config.yaml")
         # A build reads it in this way, so migrate refuses what a build refuses.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from phases.core import layout
 from phases.core.cache.stamps import state_dir
 from phases.core.config import dockerfile, loader
 from phases.core.errors import HabitatError, SourceChanged
@@ -45,14 +46,14 @@ class Habitats:
     @property
     def removed(self) -> list[str]:
         """The names of habitats that were removed or renamed, and left files in .stamps/."""
-        states = state_dir(self._root, "")
+        states = layout.state_folder(self._root)
         left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
         return sorted(left - set(self.names))
 
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases of a habitat, also if its config is broken. They stay the same for the whole run."""
         if name not in self._phases:
-            self._phases[name] = phases_of(has_dockerfile=dockerfile.exists_in(self._root / "habitats" / name))
+            self._phases[name] = phases_of(has_dockerfile=dockerfile.exists_in(layout.habitat_folder(self._root, name)))
         return self._phases[name]
 
     def phases_from(self, name: str, first: Phase) -> tuple[Phase, ...]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core import layout
 from phases.core.config import names
 from phases.core.errors import ConfigError, state_error
 from phases.core.files import atomic
@@ -41,14 +42,17 @@ def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
     text = template.text(base, clones(urls, "--repo"))
-    home = root / "habitats" / name
+    home = layout.habitat_folder(root, name)
+    shown = str(home.relative_to(root))
+    if not layout.names_habitat(root, name):
+        raise ConfigError(f"{shown} is the shared layer", where=name, remedy="choose another name")
     if os.path.lexists(home) and not _is_empty(home):
-        raise _taken(name)
+        raise _taken(name, shown)
     try:
         _put(home, text)
     except FileExistsError:
-        raise _taken(name) from None
-    return f"habitats/{name}/config.yaml"
+        raise _taken(name, shown) from None
+    return f"{shown}/config.yaml"
 
 
 def _is_empty(folder: Path) -> bool:
@@ -56,9 +60,9 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
 
 
-def _taken(name: str) -> ConfigError:
+def _taken(name: str, shown: str) -> ConfigError:
     remedy = f"edit it, or choose another name; `doit start:{name}` builds and starts it"
-    return ConfigError("already exists", where=f"habitats/{name}", remedy=remedy)
+    return ConfigError("already exists", where=shown, remedy=remedy)
 
 
 def _put(home: Path, text: str) -> None:
@@ -72,4 +76,4 @@ def _put(home: Path, text: str) -> None:
     except OSError as error:
         if os.path.lexists(home) and not _is_empty(home):
             raise FileExistsError from error  # another run was faster
-        raise state_error(Path("habitats"), "written", error) from error
+        raise state_error(Path(home.parent.name), "written", error) from error

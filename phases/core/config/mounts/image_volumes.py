@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.config.mounts.mountable_paths import in_home, within
 from phases.core.config.mounts.volume_conflicts import written_paths
+from phases.core.copied_files import shown_dockerfile
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,4 +60,4 @@ def _line(habitat: Habitat, variable: str) -> Origin:
 
 def base_name(habitat: Habitat) -> str:
     """Return the image that the habitat starts from, as a person knows it: its name, or its Dockerfile."""
-    return f"habitats/{habitat.name}/{habitat.dockerfile}" if habitat.has_dockerfile else habitat.base_image
+    return shown_dockerfile(habitat) if habitat.has_dockerfile else habitat.base_image

@@ -10,6 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core import layout
 from phases.core.config.mounts.host_paths import within
 
 if TYPE_CHECKING:
@@ -152,9 +153,8 @@ class OwnPlaces:
         """The folders of all habitats of the project, since each of them can run commands on the host."""
         folders = list(self._layers)
         for base in (self.root, CHECKOUT):
-            habitats = base / "habitats"
-            entries = sorted(habitats.iterdir()) if _is_folder(habitats) else []
-            folders += [path.resolve() for path in (*entries, base / "shared") if _is_folder(path)]
+            entries = sorted(folder.iterdir()) if _is_folder(folder := layout.habitats_folder(base)) else []
+            folders += map(Path.resolve, filter(_is_folder, (*entries, layout.shared_folder(base))))
         return list(dict.fromkeys(folders))
 
     # Places that no mount may be inside
@@ -183,8 +183,8 @@ class OwnPlaces:
     def _reason_at_root(self, parts: tuple[str, ...]) -> str:
         """Return why the path of these parts, below a project's root, is not data."""
         first, *rest = parts
-        if first in ("habitats", "shared"):
-            return "" if len(rest) > (first == "habitats") else _CONFIG
+        if first in ("habitats", "shared", layout.HIDDEN) and rest[:1] != [layout.STATE]:
+            return "" if len(rest) > (first != "shared") else _CONFIG
         if first.startswith(".") or first in _AT_ROOT or (not rest and first.endswith(_SUFFIXES_AT_ROOT)):
             return "which this machine runs, or reads as config"
         # Python looks in the root of the project first.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from phases.core import layout
 from phases.core.config import older_form, yaml_tree
 from phases.core.errors import ConfigError
 from phases.core.files import atomic, safe_open
@@ -74,8 +75,10 @@ def convert_layers(root: Path) -> list[MigratedLayer]:
     Returns:
         The shared layer last, since it has what the system layer had.
     """
-    shared, shared_tree = _read(root, "shared")
-    system, system_tree = _read(root, "system")
+    folder = layout.shared_folder(root)
+    shown = str(folder.relative_to(root) / "config.yaml")
+    shared, shared_tree = _read(root, "shared", folder)
+    system, system_tree = _read(root, "system", root / "system")
     is_older = bool(older_form.keys(shared_tree))
     name = system_tree.at(("name",))
     if not older_form.keys(system_tree) and not (name and name.value == _SYSTEM):
@@ -83,7 +86,7 @@ def convert_layers(root: Path) -> list[MigratedLayer]:
     if not is_older and not system:
         return []
     old = (shared or b"").decode()
-    converted = convert(old, "shared/config.yaml", is_local=False)
+    converted = convert(old, shown, is_local=False)
     text, rows = converted.text if is_older else old, converted.rows
     layers = []
     if system:
@@ -92,11 +95,12 @@ def convert_layers(root: Path) -> list[MigratedLayer]:
         layers.append(MigratedLayer("system/config.yaml", root / "system", system, None, tuple(below.rows)))
         _put_below(document, _with_paths_from_root(root, below.text))
         text, rows = document.text, [*rows, *document.rows]
-    return [*layers, MigratedLayer("shared/config.yaml", root / "shared", shared, text, tuple(rows))]
+    return [*layers, MigratedLayer(shown, folder, shared, text, tuple(rows))]
 
 
-def _read(root: Path, layer: str) -> tuple[bytes | None, yaml_tree.Tree]:
-    path, shown = root / layer / "config.yaml", f"{layer}/config.yaml"
+def _read(root: Path, layer: str, folder: Path) -> tuple[bytes | None, yaml_tree.Tree]:
+    path = folder / "config.yaml"
+    shown = str(path.relative_to(root))
     tree = yaml_tree.load(path, layer=layer, shown=shown)
     try:
         return safe_open.read(path, _MOST), tree

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from phases.core import quoted_forms
+from phases.core.masking import quoted_forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
