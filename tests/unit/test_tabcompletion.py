@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 from phases.registry import NAMES
+from phases.ui.verbs import layer_tests
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ def tab(script: Path, project: Path, line: str, breaks: str = "") -> list[str]:
         ("doit start:web sto", ["stop:"]),
         ("doit shell:web --at se", ["setup "]),
         ("doit logs:web --phase re", ["repos "]),
+        ("doit test:web --", ["--layer "]),
+        ("doit test:web --layer s", ["shared ", "system "]),
+        ("doit test-layer:web --layer ", ["local ", "shared ", "system "]),
+        ("doit setup:web --", [""]),
+        ("doit tabcompletion --shell ", ["bash ", "zsh "]),
         ("doit status we", ["web ", "web-two "]),
         ("doit start we", ["web ", "web-two "]),
         ("doit -n 4 stop --force pa", ["paper "]),
@@ -100,6 +106,8 @@ def test_tab_script_knows_all_phases_commands_and_options(scripts: dict[str, Pat
         return [row.split("\t")[0] for row in rows]
 
     assert known("phases") == list(NAMES)
+    assert known("layers") == list(layer_tests.LAYERS)
+    assert known("options of test") == ["--layer"]
     assert known("verbs") == [verb.NAME for verb in VERBS]
     for verb in VERBS:
         assert known(f"options of {verb.NAME}") == [f"--{option['long']}" for option in verb.OPTIONS]

@@ -12,10 +12,13 @@ from doit import cmd_completion
 from phases.registry import PHASES
 from phases.ui import output
 from phases.ui.commands.help import UNUSED
+from phases.ui.verbs import layer_tests
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from phases.ui.verbs.verb import Verb
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "completion"
 
@@ -43,12 +46,19 @@ class TabCompletion(cmd_completion.TabCompletion):
         yield "verbs", [(verb.NAME, verb.DESCRIPTION) for verb in VERBS]
         names = sorted(set(self.cmds) - set(UNUSED))
         yield "commands", [(name, self.cmds[name].doc_purpose) for name in names]
+        yield "layers", [(layer, f"the tests of {folder}") for layer, folder in layer_tests.LAYERS.items()]
+        yield "shells", [(shell, f"a script for {shell}") for shell, _ in cmd_completion.opt_shell["choices"]]
         for verb in VERBS:
-            yield f"options of {verb.NAME}", [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]
+            yield f"options of {verb.NAME}", _options(verb)
+        yield f"options of {layer_tests.PHASE}", _options(layer_tests)
         for name in names:
             options = self.cmds[name](**self.init_kwargs).cmdparser.options
             own = [option for option in options if option.long and option.section in ("", name)]
             yield f"options of {name}", [(f"--{option.long}", option.help) for option in own]
+
+
+def _options(verb: Verb) -> list[Row]:
+    return [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]
 
 
 def script(shell: str, lists: Iterable[tuple[str, list[Row]]]) -> str:

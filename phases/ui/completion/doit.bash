@@ -36,6 +36,8 @@ _doit() {
 _doit_candidates() {
     case ${given[${#given[@]} - 1]} in
     --at | --phase) _doit_known phases; return ;;
+    --layer) _doit_known layers; return ;;
+    --shell) _doit_known shells; return ;;
     esac
     case $current in
     -*) _doit_known "options of $subject"; return ;;

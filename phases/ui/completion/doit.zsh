@@ -16,6 +16,10 @@ _doit() {
     phases=(${(f)"$(_doit_known phases)"})
     if [[ $words[CURRENT-1] == (--at|--phase) ]]; then
         _doit_describe phases phase $phases
+    elif [[ $words[CURRENT-1] == --layer ]]; then
+        _doit_describe layers layer ${(f)"$(_doit_known layers)"}
+    elif [[ $words[CURRENT-1] == --shell ]]; then
+        _doit_describe shells shell ${(f)"$(_doit_known shells)"}
     elif [[ $PREFIX == -* ]]; then
         _doit_describe options option ${(f)"$(_doit_known "options of $subject")"}
     elif [[ $PREFIX == *:* ]]; then

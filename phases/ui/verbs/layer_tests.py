@@ -21,17 +21,16 @@ PIPES = False
 #: The phase whose task with `--layer` means this verb.
 PHASE = "test"
 
-
-# The layers of every habitat.
-_LAYERS = ("system", "shared", "local")
+#: The layers of every habitat, each with its folder.
+LAYERS = {"system": "phases/system/", "shared": "shared/", "local": "habitats/NAME/"}
 
 
 def check(name: str, layer: str) -> None:
     """Raise HabitatError if there is no such layer."""
     from phases.core.errors import HabitatError, did_you_mean
 
-    if layer not in _LAYERS:
-        remedy = did_you_mean(layer, _LAYERS, in_order=True) if layer else "add --layer system, shared or local"
+    if layer not in LAYERS:
+        remedy = did_you_mean(layer, LAYERS, in_order=True) if layer else "add --layer system, shared or local"
         raise HabitatError(f"there is no layer '{layer}'" if layer else "no layer is given", where=name, remedy=remedy)
 
 
@@ -43,7 +42,7 @@ def run(project: Project, name: str, *, builder: Builder, layer: str = "") -> No
     check(name, layer)
     tests = tuple(test for test in habitat.tests if test.layer.name == layer)
     if not tests:
-        with_tests = [one for one in _LAYERS if any(test.layer.name == one for test in habitat.tests)]
+        with_tests = [one for one in LAYERS if any(test.layer.name == one for test in habitat.tests)]
         remedy = f"these layers have some: {', '.join(with_tests)}" if with_tests else "list scripts in tests:"
         raise HabitatError(f"layer {layer} has no tests", where=name, remedy=remedy)
     builder.run_tests(name, tests)
