@@ -44,6 +44,7 @@ class BuildProgress(Struct):
         pulled: Of each layer's step of a pull the bytes, and how many there are.
         shared: Phases that were taken over and are not reported yet.
         idle: Phases that ran with nothing to do and are not reported yet.
+        reported: The phase of the last line.
     """
 
     name: str
@@ -58,6 +59,7 @@ class BuildProgress(Struct):
     pulled: dict[str, tuple[int, int]] = field(default_factory=dict)
     shared: list[events.PhaseShared] = field(default_factory=list)
     idle: list[Phase] = field(default_factory=list)
+    reported: Phase | None = None
 
 
 class Transcript:
@@ -140,6 +142,7 @@ class BuildLines:
                 return
             if phase is build.goal:
                 self.print_idle(build)
+            build.reported = phase
         self._transcript.say(event.habitat, _at(phase, f"{phase.TITLE}..."))
         self._transcript.screen.begin(event.habitat, f"{event.habitat}: {phase.TITLE.lower()}")
 
@@ -181,7 +184,8 @@ class BuildLines:
         """Write, in one line, which phases had nothing to do. at: the phase that the build is at, if it failed."""
         if build.idle:
             names = ", ".join(phase.NAME for phase in build.idle)
-            line = _at(at or build.idle[-1], "✅ ", (names, "bold green"), ": nothing to do")
+            latest = max(filter(None, (build.idle[-1], build.reported)), key=lambda phase: phase.ID)
+            line = _at(at or latest, "✅ ", (names, "bold green"), ": nothing to do")
             self._transcript.say(build.name, line)
             build.idle = []
 

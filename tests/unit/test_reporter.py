@@ -152,6 +152,17 @@ def test_reporter_says_ready_only_where_start_can_not_fail_later(
     assert script.transcript() == f"✅ demo {result} in 0.0s (phases 1-12 from cache)\n"
 
 
+def test_reporter_phases_with_nothing_to_do_before_tests_do_not_lower_percentage(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/t.sh", "true")
+    script = ScriptedRun(tmp_path, "demo", config="base_image: debian\ntests: [t.sh]\n")
+    for phase in ("setup", "repos", "tools", "verify", "test", "final"):
+        script.runs("demo", phase, 1)
+    lines = [line for line in script.transcript().splitlines() if line.startswith("[")]
+    percentages = [int(line[1:].partition("%")[0]) for line in lines]
+    assert percentages == sorted(percentages)
+    assert "[95%] ✅ setup, repos, verify: nothing to do" in lines
+
+
 def test_reporter_failure_follows_phases_with_nothing_to_do(tmp_path: Path) -> None:
     script = ScriptedRun(tmp_path, "demo", config="base_image: debian\n")
     script.runs("demo", "setup", 0.1)

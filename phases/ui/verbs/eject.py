@@ -40,4 +40,5 @@ def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> 
     text = f"wrote a Dockerfile into {ejected.folder}; README.md there says how to build and run it"
     project.bus.emit(events.Notice(name, text))
     if ejected.lacks_volumes:
-        project.bus.emit(events.Notice(name, "the content of its volumes, which README.md lists, was not copied: --volumes copies it"))
+        text = "the content of its volumes, which README.md lists, was not copied: --volumes copies it"
+        project.bus.emit(events.Notice(name, text))
