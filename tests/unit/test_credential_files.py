@@ -12,7 +12,8 @@ from unit_helpers import DemoProject, load, make_user, write
 
 from phases.core import copied_files
 from phases.core.files import tree as files_tree
-from phases.core.files.ignore import CREDENTIALS, habignore
+from phases.core.files.habignore import rules_of_tree
+from phases.core.files.ignore import CREDENTIALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,8 @@ def test_credential_file_in_copied_folder_is_not_copied(tmp_path: Path, path: st
 @pytest.mark.parametrize("path", ORDINARY)
 def test_credential_file_lookalike_is_copied(tmp_path: Path, path: str) -> None:
     write(tmp_path, path)
-    assert [item.path for item in files_tree.walk(tmp_path, habignore([])) if item.kind == "file"] == [path]
+    rules = rules_of_tree(tmp_path, tmp_path)
+    assert [item.path for item in files_tree.walk(tmp_path, rules) if item.kind == "file"] == [path]
 
 
 @pytest.fixture
@@ -149,7 +151,8 @@ def test_credential_file_that_is_configured_secret_gives_no_notice(tmp_path: Pat
 
 def test_credential_patterns_need_no_pathspec() -> None:
     script = (
-        "import sys; from phases.core.files.ignore import habignore; ignore = habignore([]).also('/x');"
+        "import sys; from pathlib import Path; from phases.core.files.habignore import rules_of_tree;"
+        "ignore = rules_of_tree(Path('docs'), Path('docs')).also('/x');"
         "assert ignore('a/.npmrc') and ignore('.env.local') and not ignore('x.y');"
         "assert 'pathspec' not in sys.modules"
     )

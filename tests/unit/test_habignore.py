@@ -10,6 +10,7 @@ from unit_helpers import DemoProject, load, write
 
 from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError
+from phases.core.files.ignore import habignore_lines
 from phases.core.report import plan
 from phases.registry import habitat_phases
 
@@ -169,6 +170,68 @@ def test_habignore_patterns_are_relative_to_their_folder(tmp_path: Path) -> None
     assert files(layer_tree(habitat, habitat.layer("local"))) == ["conf/x", "y"]
     assert files(file_tree(habitat, habitat.files[0])) == ["x"]
     assert files(subfolder_tree(habitat, habitat.layer("local"), "tools")) == ["x"]
+
+
+# Lines of a .habignore above a folder that `files:` names, and what is copied of it.
+NAMED_FOLDER = {
+    "/data/": ["a.md", "b.txt", "sub/a.md", "sub/data/c"],
+    "data/": ["a.md", "b.txt", "sub/a.md"],
+    "data": ["a.md", "b.txt", "sub/a.md"],
+    "dat?": ["a.md", "b.txt", "sub/a.md"],
+    "/dat*": ["a.md", "b.txt", "sub/a.md", "sub/data/c"],
+    "/dat?/": ["a.md", "b.txt", "sub/a.md", "sub/data/c"],
+    "/data/ !*.txt": ["a.md", "b.txt", "sub/a.md", "sub/data/c"],
+    "/data/ data/**/a.md": ["b.txt", "sub/data/c"],
+    "/data/ data/*/a.md": ["a.md", "b.txt", "sub/data/c"],
+    "/data/ /data/*.md": ["b.txt", "sub/a.md", "sub/data/c"],
+    "data/**": [],
+    "data/*": [],
+    "data/* !data/sub": ["sub/a.md", "sub/data/c"],
+    "* !*.txt": ["b.txt"],
+    "*.md !/data/a.md": ["a.md", "b.txt", "sub/data/c"],
+    "**/data": ["a.md", "b.txt", "sub/a.md"],
+    "**/sub/": ["a.md", "b.txt"],
+    "**/": ["a.md", "b.txt"],
+    "/data/sub": ["a.md", "b.txt"],
+    "/data/sub/ !/data/sub/a.md": ["a.md", "b.txt"],
+    "sub/** !sub/a.md": ["a.md", "b.txt", "sub/a.md", "sub/data/c"],
+}
+
+
+@pytest.mark.parametrize(("lines", "copied"), NAMED_FOLDER.items())
+@pytest.mark.parametrize("other_line", ["", "[x]yz"], ids=["plain", "with pathspec"])
+def test_habignore_naming_folder_of_files_entry_leaves_its_content_in(
+    tmp_path: Path, lines: str, copied: list[str], other_line: str
+) -> None:
+    for name in ("a.md", "b.txt", "sub/a.md", "sub/data/c"):
+        write(tmp_path, f"habitats/demo/data/{name}")
+    write(tmp_path, "habitats/demo/.habignore", "\n".join([other_line, *lines.split()]) + "\n")
+    habitat = load(tmp_path, f"{BASE}files: [{{source: ./data, dest: /data}}]\n")
+    assert files(file_tree(habitat, habitat.files[0])) == copied
+
+
+def test_habignore_naming_folder_above_that_of_files_entry_leaves_its_content_in(tmp_path: Path) -> None:
+    for name in ("x.md", "deep/y.txt"):
+        write(tmp_path, f"habitats/demo/a/b/{name}")
+    write(tmp_path, "habitats/demo/.habignore", "/a/\n!a/b/*.txt\n")
+    write(tmp_path, "habitats/demo/a/.habignore", "/[b]\n")
+    habitat = load(tmp_path, f"{BASE}files: [{{source: ./a/b, dest: /b}}]\n")
+    assert files(file_tree(habitat, habitat.files[0])) == ["deep/y.txt", "x.md"]
+
+
+def test_habignore_is_looked_for_only_in_folders_that_list_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/x", "b/c/y", "b/.habignore"):
+        write(tmp_path, f"habitats/demo/{name}")
+    habitat = load(tmp_path, BASE)
+    read: list[str] = []
+
+    def lines(folder: Path) -> list[str]:
+        read.append(folder.name)
+        return habignore_lines(folder)
+
+    monkeypatch.setattr("phases.core.files.habignore.habignore_lines", lines)
+    layer_tree(habitat, habitat.layer("local"))
+    assert read == ["demo", "b"]
 
 
 def test_habignore_in_deep_folder_with_wrong_line_is_refused_with_it(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ from phases.core import copied_files, json_types
 from phases.core.errors import ConfigError, StateError, printable
 from phases.core.files import tree
 from phases.core.files.dockerignore import dockerignore
-from phases.core.files.ignore import habignore
+from phases.core.files.habignore import rules_of_tree
+from phases.core.files.ignore import Ignore
 from phases.core.files.locks import FileLock
 from phases.core.files.tar import Archive
 from phases.protocol import Copy
@@ -242,7 +243,7 @@ PATTERNS = ["!", "a\\", "\\", "!\\", "[z-a]", "[[:alpha:]]"]
 def test_ignore_file_invalid_pattern_is_refused_with_line(tmp_path: Path, file: str, pattern: str) -> None:
     write(tmp_path, file, f"# a comment\n{pattern}\n")
     with pytest.raises(ConfigError) as excinfo:
-        habignore([tmp_path]) if file == ".habignore" else dockerignore(tmp_path)
+        rules_of_tree(tmp_path, tmp_path) if file == ".habignore" else dockerignore(tmp_path)
     assert str(excinfo.value).startswith(f"{tmp_path}/{file}:2: ")
     note(file, "refused")
 
@@ -253,7 +254,7 @@ def test_ignore_file_invalid_pattern_is_refused_with_line(tmp_path: Path, file: 
 def test_ignore_file_escaped_pattern_matches_any_file_name(tmp_path: Path, name: str) -> None:
     escaped = "".join(f"\\{sign}" if sign in "#!*[ " else sign for sign in name)
     write(tmp_path, ".habignore").write_text(f"\n{escaped}\r\n")
-    ignore = habignore([tmp_path])
+    ignore = rules_of_tree(tmp_path, tmp_path)
     assert ignore(name)
     assert not ignore("ab")
     note(".habignore", "literal")
@@ -272,7 +273,7 @@ def test_archive_keeps_every_file_name_and_link_target_byte_for_byte(tmp_path: P
         (top / f"{number}.link").symlink_to(file.name)
         expected |= {b"%d/" % number + name: name, b"%d.link" % number: name}
     with Archive() as archive:
-        for item in tree.walk(top, habignore([])):
+        for item in tree.walk(top, Ignore()):
             archive.add(f"/{item.path}", item.kind, item.mode, source=item.source, target=item.target)
         with tarfile.open(fileobj=archive.finish()) as tar:
             members = [member for member in tar if not member.isdir()]
@@ -292,7 +293,7 @@ def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def test_slice_distinguishes_all_file_names(tmp_path: Path) -> None:
     for name in FILE_NAMES:
         (tmp_path / os.fsdecode(name)).touch()
-    actual = tree.identity(tree.walk(tmp_path, habignore([])))
+    actual = tree.identity(tree.walk(tmp_path, Ignore()))
     text = json_types.canonical(actual).decode()
     assert len(json.loads(text)) == len(FILE_NAMES) + 1
 
@@ -326,7 +327,7 @@ def test_copied_hard_links_and_special_mode_bits_become_plain_files(tmp_path: Pa
     one = write(tmp_path, "tree/one", "x")
     one.chmod(0o6755)
     (tmp_path / "tree/two").hardlink_to(one)
-    items = [item for item in tree.walk(tmp_path / "tree", habignore([])) if item.kind == "file"]
+    items = [item for item in tree.walk(tmp_path / "tree", Ignore()) if item.kind == "file"]
     assert [(item.path, item.kind, item.mode) for item in items] == [("one", "file", 0o755), ("two", "file", 0o755)]
 
 
@@ -348,20 +349,20 @@ def dig(folder: Path, name: str, depth: int) -> None:
 
 def test_copied_tree_deeper_than_recursion_limit_is_copied(deep_folder: Path) -> None:
     dig(deep_folder, "d", 1500)
-    items = list(tree.walk(deep_folder, habignore([])))
+    items = list(tree.walk(deep_folder, rules_of_tree(deep_folder, deep_folder)))
     assert items[-1].path == "d/" * 1500 + "file"
 
 
 def test_copied_tree_deeper_than_path_limit_is_refused(deep_folder: Path) -> None:
     dig(deep_folder, "d" * 250, 20)
     with pytest.raises(ConfigError, match=r"can't be read \(File name too long\): check that"):
-        list(tree.walk(deep_folder, habignore([])))
+        list(tree.walk(deep_folder, rules_of_tree(deep_folder, deep_folder)))
 
 
 def test_copied_file_vanished_while_folder_is_read_is_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phases.core.files.tree.os.listdir", lambda _: ["gone"])
     with pytest.raises(ConfigError, match=r"gone: can't be read \(No such file or directory\): check that"):
-        list(tree.walk(tmp_path, habignore([])))
+        list(tree.walk(tmp_path, Ignore()))
 
 
 def vanishes(file: Path) -> None:

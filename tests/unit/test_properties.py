@@ -26,7 +26,8 @@ from phases.core.copied_files import NOT_IN_PHASE_6
 from phases.core.errors import HabitatError, printable
 from phases.core.files import ignore
 from phases.core.files.dockerignore import dockerignore
-from phases.core.files.ignore import DEFAULT_IGNORE, habignore
+from phases.core.files.habignore import rules_of_tree
+from phases.core.files.ignore import DEFAULT_IGNORE
 from phases.core.variables import Env, expand, in_image
 from phases.registry import PHASES, habitat_phases
 from phases.ui.tasks import quoted
@@ -271,7 +272,8 @@ def test_ignore_file_of_any_bytes_works_or_is_refused(data: bytes) -> None:
         for file in (".habignore", ".dockerignore"):
             (Path(folder) / file).write_bytes(data)
             try:
-                ignore = dockerignore(Path(folder)) if "docker" in file else habignore([Path(folder)])
+                top = Path(folder)
+                ignore = dockerignore(top) if "docker" in file else rules_of_tree(top, top)
             except HabitatError as error:
                 assert file in str(error)  # noqa: PT017 (or it decides)
             else:

@@ -11,14 +11,13 @@ from unit_helpers import load, write
 from phases.core import copied_files
 from phases.core.errors import ConfigError
 from phases.core.files import tree
-from phases.core.files.ignore import habignore
+from phases.core.files.habignore import rules_of_tree
+from phases.core.files.ignore import Ignore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phases.core.files.ignore import Ignore
-
-NOTHING = habignore([])
+NOTHING = Ignore()
 
 
 def paths(root: Path, ignore: Ignore = NOTHING) -> list[str]:
@@ -111,7 +110,7 @@ def test_tree_special_file_is_refused(tmp_path: Path) -> None:
 def test_tree_special_file_in_habignore_is_omitted(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     write(tmp_path, ".habignore", "fifo\n")
-    assert paths(tmp_path, habignore([tmp_path])) == [".habignore"]
+    assert paths(tmp_path, rules_of_tree(tmp_path, tmp_path)) == [".habignore"]
 
 
 FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "keep.txt", "sub/keep.txt", "key", "env")
@@ -133,21 +132,13 @@ FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "kee
 def test_habignore_extends_default_secret_patterns(tmp_path: Path, lines: str, kept: list[str]) -> None:
     fill(tmp_path / "tree", *FILES)
     write(tmp_path, "rules/.habignore", lines)
-    assert paths(tmp_path / "tree", habignore([tmp_path / "rules"])) == kept
-
-
-def test_habignore_of_later_layer_overrides_earlier(tmp_path: Path) -> None:
-    fill(tmp_path / "tree", "a", "b")
-    write(tmp_path, "one/.habignore", "a\nb\n")
-    write(tmp_path, "two/.habignore", "!b\n")
-    ignore = habignore([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
-    assert paths(tmp_path / "tree", ignore) == ["b"]
+    assert paths(tmp_path / "tree", rules_of_tree(tmp_path / "tree", tmp_path / "rules")) == kept
 
 
 def test_habignore_not_utf8_is_error(tmp_path: Path) -> None:
     (tmp_path / ".habignore").write_bytes(b"\xff\n")
     with pytest.raises(ConfigError, match="can't be read as UTF-8 text"):
-        habignore([tmp_path])
+        rules_of_tree(tmp_path, tmp_path)
 
 
 def identity(root: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core.files.ignore import (
     CREDENTIALS,
     DEFAULT_IGNORE,
+    HABIGNORE,
     Ignore,
     Rule,
     gitignore_verdict,
@@ -14,8 +15,12 @@ from phases.core.files.ignore import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    # What the patterns of a .habignore do with a path: leave it out, include it again, or neither.
+    _Verdict: TypeAlias = Callable[[str], bool | None]
 
 
 def rules_of_tree(root: Path, layer: Path, more: Sequence[str] = (), *, credentials: bool = True) -> Ignore:
@@ -41,8 +46,10 @@ def rules_of_tree(root: Path, layer: Path, more: Sequence[str] = (), *, credenti
     folder, top = root.resolve(), layer.resolve()
     if folder.is_relative_to(top):
         prefix = "".join(f"{part}/" for part in folder.relative_to(top).parts)
-        return Ignore(Rule(_NestedRules(top, prefix, built_in)))
-    return Ignore(Rule(_NestedRules(folder, "", [*built_in, *habignore_lines(layer)])))
+        rules = _NestedRules(top, prefix, built_in)
+    else:
+        rules = _NestedRules(folder, "", [*built_in, *habignore_lines(layer)])
+    return Ignore(Rule(rules, enter=rules.enter))
 
 
 class _NestedRules:
@@ -58,23 +65,35 @@ class _NestedRules:
         self._top = top
         self._prefix = prefix
         self._built_in = gitignore_verdict(built_in)
-        self._verdicts: dict[str, Callable[[str], bool | None] | None] = {}
-        self._verdict("")  # reports a wrong line even if the tree is empty
+        # For each folder, what the .habignore files in it and above it do, that in it first. The number is where a path
+        # relative to the folder of the .habignore begins.
+        self._verdicts: dict[str, list[tuple[int, _Verdict]]] = {"": self._read("")}
 
     def __call__(self, path: str) -> bool:
         place = self._prefix + path
-        folder = place.removesuffix("/")
-        while folder:
-            folder = folder.rpartition("/")[0]
-            verdict = self._verdict(folder)
-            answer = verdict(place[len(folder) :].removeprefix("/")) if verdict else None
+        for begin, verdict in self._verdicts_in(place.removesuffix("/").rpartition("/")[0]):
+            answer = verdict(place[begin:])
             if answer is not None:
                 return answer
         return bool(self._built_in(path))
 
-    def _verdict(self, folder: str) -> Callable[[str], bool | None] | None:
-        """Return what the .habignore of one folder says, None if it has no lines."""
-        if folder not in self._verdicts:
-            lines = [line for line in habignore_lines(self._top / folder) if line.strip()]
-            self._verdicts[folder] = gitignore_verdict(lines) if lines else None
-        return self._verdicts[folder]
+    def enter(self, folder: str, names: Collection[str]) -> None:
+        """Spare a request to open the .habignore of each folder that has none."""
+        place = (self._prefix + folder).removesuffix("/")
+        if HABIGNORE not in names and place not in self._verdicts:
+            self._verdicts[place] = self._verdicts_in(place.rpartition("/")[0])
+
+    def _verdicts_in(self, folder: str) -> list[tuple[int, _Verdict]]:
+        unread: list[str] = []  # no recursion, since a tree may be deeper than Python's limit
+        while folder not in self._verdicts:
+            unread.append(folder)
+            folder = folder.rpartition("/")[0]
+        verdicts = self._verdicts[folder]
+        for deeper in reversed(unread):
+            verdicts = self._verdicts[deeper] = [*self._read(deeper), *verdicts]
+        return verdicts
+
+    def _read(self, folder: str) -> list[tuple[int, _Verdict]]:
+        """Return what the .habignore in one folder does, [] if it has no lines."""
+        lines = [line for line in habignore_lines(self._top / folder) if line.strip()]
+        return [(len(folder) + 1 if folder else 0, gitignore_verdict(lines))] if lines else []

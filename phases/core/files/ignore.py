@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import lru_cache, partial
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.errors import ConfigError
 from phases.core.files import safe_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 #: Names that tend to hold secrets: left out of every copied folder unless a .habignore includes them again with `!`.
@@ -50,6 +52,9 @@ DEFAULT_IGNORE = (*CREDENTIALS, ".git", *_EDITOR_FILES)
 #: Folders of programs that run on the host. They are left out of the folders of layers, which people edit.
 TOOL_FOLDERS = (".idea", ".vscode", "__pycache__")
 
+#: The name of an ignore file.
+HABIGNORE = ".habignore"
+
 # Bytes of an ignore file: far above any that a person writes.
 _MAX_BYTES = 1_000_000
 
@@ -63,15 +68,17 @@ _ENDS = re.compile(r"(?P<one>\??)(?P<begin>\\#|[\w.~-][\w.~#-]*|)\*(?P<end>\\#|[
 
 
 class Rule(NamedTuple):
-    """One rule for what is left out of a tree. Both functions take a relative path; a folder's ends with a slash.
+    """One rule for what is left out of a tree. All functions take a relative path; a folder's ends with a slash.
 
     Attributes:
         matches: Whether the path is left out.
         includes_below: Whether a folder that is left out may hold a file that isn't.
+        enter: As `Ignore.enter`.
     """
 
     matches: Callable[[str], bool]
     includes_below: Callable[[str], bool] = lambda _: False
+    enter: Callable[[str, Collection[str]], None] = lambda *_: None
 
 
 class Ignore:
@@ -86,6 +93,11 @@ class Ignore:
     def includes_below(self, folder: str) -> bool:
         """Return whether a folder that is left out may hold a file that isn't."""
         return all(rule.includes_below(folder) for rule in self._rules if rule.matches(folder))
+
+    def enter(self, folder: str, names: Collection[str]) -> None:
+        """Note the names in a folder, "" for the root, before paths in it are asked for. Nobody has to call this."""
+        for rule in self._rules:
+            rule.enter(folder, names)
 
     def also(self, *patterns: str) -> Ignore:
         """Return these rules plus gitignore `patterns`."""
@@ -107,20 +119,14 @@ def is_one_of(root: Path, paths: Iterable[Path]) -> Callable[[str], bool]:
     return lambda path: path.removesuffix("/") in inside
 
 
-def habignore(folders: Iterable[Path], built_in: Sequence[str] = DEFAULT_IGNORE) -> Ignore:
-    """Return the rules of the built-in patterns and of each folder's .habignore, where later ones take precedence.
+def habignore_lines(folder: Path) -> list[str]:
+    """Return the lines of a folder's .habignore.
 
     Raises:
-        ConfigError: A .habignore is not readable, or has a line that is no pattern.
+        ConfigError: The file is not readable, or has a line that is no pattern.
 
     """
-    lines = [*built_in, *(line for folder in folders for line in habignore_lines(folder))]
-    return Ignore(Rule(_gitignore(lines)))
-
-
-def habignore_lines(folder: Path) -> list[str]:
-    """Return the lines of a folder's .habignore. Raises ConfigError as `habignore` does."""
-    path = folder / ".habignore"
+    path = folder / HABIGNORE
     lines = read_lines(path)
     for number, line in enumerate(lines, start=1):
         _check_pattern(line, f"{path}:{number}")
@@ -179,23 +185,29 @@ def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
 def gitignore_verdict(lines: Sequence[str]) -> Callable[[str], bool | None]:
     """Return a function that says of a path what gitignore patterns do with it.
 
-    It returns True for a path that they leave out, False for one that they include again, and None for all others. It
-    loads pathspec only for patterns that are not plain.
+    It returns True for a path that they leave out, False for one that they include again, and None for all others. As
+    git's, it answers for the path itself, not for folders above it: the walk does not enter a folder that is left out,
+    unless an entry of `files:` names it. It loads pathspec only for patterns that are not plain.
     """
-    rules = [line for line in lines if _is_pattern(line)]
-    if all(map(is_plain, rules)):
-        return _plain_verdict(rules)
+    rules = tuple(line for line in lines if _is_pattern(line))
+    return _plain_verdict(rules) if all(map(is_plain, rules)) else _full_verdict(rules)
+
+
+def _full_verdict(lines: Sequence[str]) -> Callable[[str], bool | None]:
     import pathspec
 
-    spec = pathspec.GitIgnoreSpec.from_lines(lines)
-    return lambda path: spec.check_file(path).include
+    # pathspec also matches all that is below a folder. This group of its expressions stands for the slash before it.
+    rules = [
+        (bool(pattern.include), re.compile(pattern.regex.pattern.replace("(?P<ps_d>/)", r"/\Z")))
+        for pattern in pathspec.GitIgnoreSpec.from_lines(reversed(lines)).patterns
+        if isinstance(pattern, pathspec.RegexPattern) and pattern.regex
+    ]
+    return lambda path: next((include for include, regex in rules if regex.search(path)), None)
 
 
-def _plain_verdict(lines: Sequence[str]) -> Callable[[str], bool | None]:
-    """Return the function for plain patterns, which takes as long for a hundred of them as for one.
-
-    It answers for the path itself, not for folders above it: the walk does not enter a folder that is left out.
-    """
+@lru_cache
+def _plain_verdict(lines: tuple[str, ...]) -> Callable[[str], bool | None]:
+    """Return the function for plain patterns, which takes as long for a hundred of them as for one."""
     matches = [match for line in lines if (match := _PLAIN.fullmatch(line))]
     ends = [match for line in lines if not _PLAIN.fullmatch(line) and (match := _ENDS.fullmatch(line))]
     patterns = [match.groupdict() for match in matches]
@@ -230,6 +242,7 @@ class _Words:
         self._both_ends = tuple(
             (len(match["one"]), match["begin"].lstrip("\\"), match["end"].lstrip("\\")) for match in ends
         )
+        self._last_ends = tuple(end for _, _, end in self._both_ends)  # asked first: few names have one
 
     def match(self, path: str) -> bool:
         name = path.rpartition("/")[2]
@@ -238,9 +251,10 @@ class _Words:
             or path in self._paths
             or name.endswith(self._ends)
             or name.startswith(self._begins)
-            or path.startswith(self._path_begins)
-            or any(
-                name.startswith(begin, one) and name.endswith(end) and len(name) >= one + len(begin) + len(end)
-                for one, begin, end in self._both_ends
-            )
+            or (name == path and name.startswith(self._path_begins))
+            or (name.endswith(self._last_ends) and any(starmap(partial(_has_both_ends, name), self._both_ends)))
         )
+
+
+def _has_both_ends(name: str, one: int, begin: str, end: str) -> bool:
+    return name.startswith(begin, one) and name.endswith(end) and len(name) >= one + len(begin) + len(end)

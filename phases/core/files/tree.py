@@ -175,7 +175,7 @@ def left_out(root: Path, ignore: Ignore) -> list[str]:
             return True
         return False
 
-    for _ in walk(root, Ignore(Rule(note, ignore.includes_below))):
+    for _ in walk(root, Ignore(Rule(note, ignore.includes_below, ignore.enter))):
         pass
     return list(paths)
 
@@ -186,7 +186,7 @@ _Entry: TypeAlias = "tuple[str, Path, os.stat_result, str]"
 
 def _below(root: Path, seen: os.stat_result, ignore: Ignore, *, exact: bool) -> Iterator[Item]:
     """Walk without recursion, since a tree may be deeper than Python's limit."""
-    stack = _entries(root, "", seen)
+    stack = _entries(root, "", seen, ignore)
     above: list[Item] = []  # folders that are left out, and may have something below them that isn't
     while stack:
         path, source, info, target = stack.pop()
@@ -202,16 +202,17 @@ def _below(root: Path, seen: os.stat_result, ignore: Ignore, *, exact: bool) -> 
             yield from above
             above = []
         if is_dir:
-            stack += _entries(source, path + "/", info)
+            stack += _entries(source, place, info, ignore)
 
 
-def _entries(folder: Path, prefix: str, seen: os.stat_result) -> list[_Entry]:
+def _entries(folder: Path, prefix: str, seen: os.stat_result, ignore: Ignore) -> list[_Entry]:
     """Return the entries of a folder in reverse order of names, to be used as a stack.
 
     Args:
         folder: The folder.
         prefix: Its path in the tree, with a slash at the end.
         seen: Its status when the walk met it: somebody may have replaced it by a link to another folder since.
+        ignore: The rules, which get to know the names in the folder.
     """
     place = folder
     try:
@@ -220,7 +221,9 @@ def _entries(folder: Path, prefix: str, seen: os.stat_result) -> list[_Entry]:
             if not os.path.samestat(os.fstat(descriptor), seen):
                 raise SourceChanged(folder, "was replaced while it was read")
             entries: list[_Entry] = []
-            for name in sorted(os.listdir(descriptor), reverse=True):  # noqa: PTH208 (a folder may hold ten thousand)
+            names = sorted(os.listdir(descriptor), reverse=True)  # noqa: PTH208 (a folder may hold ten thousand)
+            ignore.enter(prefix, names)
+            for name in names:
                 place = folder / name
                 info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else ""
