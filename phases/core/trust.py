@@ -79,7 +79,6 @@ class Trust:
         self._root = root
         self._bus = bus
         self._ask = ask
-        self._record = AgreementFile(record_path())
         self._agreed: set[tuple[str, str]] = set()
         self._lock = threading.Lock()  # one question at a time, if habitats are built in parallel
 
@@ -111,7 +110,6 @@ class Trust:
         Raises:
             Untrusted: There is no terminal to ask on.
             StateError: The record can't be read or written.
-
         """
         requests, missing = requests_of(habitat), self.missing(habitat)
         if not requests:
@@ -135,7 +133,7 @@ class Trust:
     def missing(self, habitat: Habitat) -> tuple[TrustRequest, ...]:
         """Return the requests without a recorded agreement. Raises StateError."""
         requests = requests_of(habitat)
-        agreed = self._record.read().get(self._key, {}).get(habitat.name, []) if requests else []
+        agreed = AgreementFile(record_path()).read().get(self._key, {}).get(habitat.name, []) if requests else []
         return tuple(request for request in requests if request.digest not in agreed)
 
     @property
@@ -145,7 +143,7 @@ class Trust:
     def _agree(self, habitat: Habitat) -> None:
         digests = sorted({request.digest for request in requests_of(habitat)})
         self._agreed.update((habitat.name, digest) for digest in digests)
-        self._record.write(self._key, habitat.name, digests)
+        AgreementFile(record_path()).write(self._key, habitat.name, digests)
 
     def _show(self, habitat: Habitat, requests: Sequence[TrustRequest]) -> None:
         for request in requests:
@@ -177,9 +175,13 @@ def _untrusted(habitat: Habitat, missing: Sequence[TrustRequest]) -> Untrusted:
 
 
 def record_path() -> Path:
-    """Return the path of the file in which agreements are recorded."""
+    """Return the path of the file in which agreements are recorded. Raises StateError without a home folder."""
     data = os.environ.get("XDG_DATA_HOME", "")
-    return Path(data if data.startswith("/") else Path.home() / ".local" / "share") / "habitats" / "trust.json"
+    folder = data if data.startswith("/") else os.path.expanduser("~/.local/share")  # noqa: PTH111 (raises nothing)
+    if not folder.startswith("/"):
+        problem = "what you agree to can't be recorded, since you have no home folder"
+        raise StateError(problem, remedy=f"set HOME or XDG_DATA_HOME, or {VARIABLE}=all to agree to everything")
+    return Path(folder, "habitats", "trust.json")
 
 
 class AgreementFile:
@@ -191,10 +193,7 @@ class AgreementFile:
     def read(self) -> Records:
         """Return the agreements. Raises StateError for a file that another user could write."""
         try:
-            if not self._check_folder():
-                return {}
-            data = safe_open.read(self._path, _MAX_BYTES)
-            if data is None:
+            if not self._check_folder() or (data := safe_open.read(self._path, _MAX_BYTES)) is None:
                 return {}
             _check_own(self._path)
         except OSError as error:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import pwd
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, FakeTerminal
+from unit_helpers import DemoProject, FakeTerminal, load
 
+from phases.core.eject.command import eject
+from phases.core.engine import connect as engine_connect
 from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.docker_api.proxies import proxies
 from phases.core.engine.http import HttpClient
 from phases.core.engine.transport import Route
+from phases.core.errors import ConfigError, EngineUnreachable, StateError
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 
@@ -40,6 +44,58 @@ def test_proxies_of_default_are_set_in_both_cases(config: Path) -> None:
         "ALL_PROXY": "socks5://s",
     }
     assert proxies(["unix:///x"]) == expected | {name.lower(): value for name, value in expected.items()}
+
+
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account without a home folder, as in a container that runs with any uid."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "DOCKER_CONFIG", "XDG_DATA_HOME", "HABITATS_TRUST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("no_home")
+def test_account_without_home_has_no_proxies_and_uses_default_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    assert DockerEngine(HttpClient(Route("the default socket", "/s"))).proxies == {}
+    assert engine_connect.socket_path() == "/var/run/docker.sock"
+
+
+@pytest.mark.usefixtures("no_home")
+def test_account_without_home_builds_and_starts(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, "base_image: base:1\n")
+    demo.build()
+    runtime_start.start_detached(demo.run_anew(), "demo")
+
+
+@pytest.mark.usefixtures("no_home")
+def test_account_without_home_gets_errors_with_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = "secrets: [{name: S, command: 'true', start: true}]\nrepos: [{url: 'git@h:x', path: x, ssh_agent: true}]\n"
+    with pytest.raises(ConfigError, match=r"config.yaml:3: you have no home folder with .ssh/known_hosts: set HOME"):
+        load(tmp_path, f"base_image: base:1\n{keys}")
+    demo = DemoProject(tmp_path, f"base_image: base:1\n{keys.partition('repos')[0]}")
+    with pytest.raises(StateError, match="since you have no home folder: set HOME or XDG_DATA_HOME, or HABITATS_TRUST"):
+        demo.project.need_trust(demo.project.habitat("demo"))
+    monkeypatch.setenv("HABITATS_TRUST", "all")
+    demo.project.need_trust(demo.project.habitat("demo"))
+    for folder in ("~/x", "~nosuchuser/x"):
+        with pytest.raises(StateError, match=f"^no user has the home folder {folder}: write --to with"):
+            eject(demo.project, "demo", folder)
+
+
+@pytest.mark.usefixtures("no_home")
+def test_missing_certificates_without_home_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    for folder in ("", "~nosuchuser/x"):
+        monkeypatch.setenv("DOCKER_CERT_PATH", folder)
+        with pytest.raises(EngineUnreachable, match=f"are missing in {folder or '~/.docker'}"):
+            engine_connect.connect()
 
 
 def test_proxies_of_engine_replace_those_of_default(config: Path) -> None:

@@ -105,4 +105,8 @@ def known_hosts(scope: Scope, i: int, entry: schema.RepoKeys) -> Path | None:
         return None
     if entry.known_hosts:
         return scope.host_path(entry.known_hosts, "repos", i, "known_hosts").path
-    return Path("~/.ssh/known_hosts").expanduser()
+    try:
+        return Path("~/.ssh/known_hosts").expanduser()
+    except RuntimeError as error:
+        problem, remedy = "you have no home folder with .ssh/known_hosts", "set HOME, or write known_hosts: PATH"
+        raise ConfigError(problem, where=scope.at("repos", i, "ssh_agent"), remedy=remedy) from error

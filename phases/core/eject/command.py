@@ -13,7 +13,7 @@ from phases.core.eject.instructions import SCRIPTS
 from phases.core.eject.mounts import VOLUMES, numbered_volumes
 from phases.core.eject.readme import readme
 from phases.core.eject.writer import write_dockerfile
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, StateError
 from phases.core.files import tree
 from phases.core.files.ignore import Ignore
 
@@ -56,7 +56,7 @@ def eject(project: Project, name: str, to: str = "", *, volumes: bool = False) -
     """
     habitat, base_env = _habitat_and_base_env(project, name)
     shown = to or f"{DEFAULT}/{name}"
-    place = project.root / Path(shown).expanduser()
+    place = project.root / _expanded(shown)
     output_dir.check(place, shown)
     _check_triggers(project, habitat)
     build = write_dockerfile(habitat, base_env)
@@ -70,6 +70,14 @@ def eject(project: Project, name: str, to: str = "", *, volumes: bool = False) -
     ]
     output_dir.write(place, shown, contents, build.context.archived)
     return Ejected(shown, bool(numbered_volumes(habitat)) and not volumes)
+
+
+def _expanded(shown: str) -> Path:
+    try:
+        return Path(shown).expanduser()
+    except RuntimeError as error:
+        remedy = "write --to with a path of a folder, absolute or relative to the project"
+        raise StateError(f"no user has the home folder {shown}", remedy=remedy) from error
 
 
 def _habitat_and_base_env(project: Project, name: str) -> tuple[Habitat, Mapping[str, str]]:

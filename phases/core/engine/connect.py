@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core.engine.docker_api.api import IMAGES_PATH, LISTING_IMAGES, is_from_engine
 from phases.core.engine.http import HttpClient
-from phases.core.engine.transport import Route
+from phases.core.engine.transport import Route, docker_folder
 from phases.core.errors import EngineUnreachable
 
 if TYPE_CHECKING:
@@ -106,9 +105,8 @@ def _may_have_context() -> bool:
     """Return whether a docker context may have been chosen, as far as can be told without the docker package."""
     if os.environ.get("DOCKER_CONTEXT"):
         return True
-    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     try:
-        return b"currentContext" in Path(folder, "config.json").read_bytes()
+        return b"currentContext" in (docker_folder() / "config.json").read_bytes()
     except FileNotFoundError:
         return False
     except OSError:

@@ -100,8 +100,10 @@ class Engine(Protocol):
 
     address: str
     timeout: ResponseTimeout
-    proxies: Mapping[str, str]
     max_layers: int
+
+    @property
+    def proxies(self) -> Mapping[str, str]: ...
 
     def platform(self) -> str:
         """Return the platform of the programs that it runs, like linux/amd64."""

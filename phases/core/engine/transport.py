@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -18,6 +20,12 @@ CONNECT_TIMEOUT = 10
 CHUNK = 65536
 
 JSON, TAR = "application/json", "application/x-tar"
+
+
+def docker_folder() -> Path:
+    """Return the folder with docker's config.json. For an account without a home folder, it is one that isn't there."""
+    # Path.expanduser raises an error for such an account.
+    return Path(os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))  # noqa: PTH111
 
 
 class Route(NamedTuple):

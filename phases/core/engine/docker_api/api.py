@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from phases.core.engine.docker_api.proxies import proxies
 from phases.core.engine.transport import JSON, TAR, Response
 from phases.core.engine.types import TOO_MANY_LAYERS
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
@@ -40,10 +40,14 @@ class ApiClient:
         self.address = http.route.address
         self.timeout = http.timeout
         self._http = http
-        route = http.route
-        self.proxies: Mapping[str, str] = proxies(
-            [route.address, *([f"unix://{route.socket}"] if route.socket else [])]
-        )
+
+    @cached_property
+    def proxies(self) -> Mapping[str, str]:
+        """See `Engine`. Docker's config is read only if a command needs them."""
+        from phases.core.engine.docker_api.proxies import proxies
+
+        route = self._http.route
+        return proxies([route.address, *([f"unix://{route.socket}"] if route.socket else [])])
 
     def _send(
         self,

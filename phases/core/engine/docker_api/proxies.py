@@ -6,10 +6,9 @@ The docker package is not used, since each command in a habitat needs this.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core.engine.transport import docker_folder
 from phases.core.files import safe_open
 
 if TYPE_CHECKING:
@@ -33,9 +32,8 @@ def proxies(addresses: Iterable[str]) -> dict[str, str]:
 
     Like docker, this gives none if the file can't be read, and only `docker` complains about that.
     """
-    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     try:
-        by_engine = json.loads(safe_open.read(Path(folder, "config.json"), _MAX_BYTES) or b"{}")["proxies"]
+        by_engine = json.loads(safe_open.read(docker_folder() / "config.json", _MAX_BYTES) or b"{}")["proxies"]
         chosen = next((by_engine[address] for address in addresses if address in by_engine), None)
         if chosen is None:
             chosen = by_engine.get("default") or {}
