@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from phases import p08_repos
-from phases.core import git_credentials, json_types
+from phases.core import json_types
 from phases.core.hooks import Point
 from phases.p06_files import copy_file, describe_file, file_slice
 from phases.protocol import ChangeDescription, Run, StartInit, secrets_slice
@@ -105,5 +105,5 @@ def _steps(habitat: Habitat, point: Point) -> Iterator[Step]:
     for number, hook in enumerate(hooks, start=1):
         what_for = f" ({hook.description})" if hook.description else ""
         title = f"hook {point.when} {point.phase}, command {number} of {len(hooks)}{what_for}"
-        env = git_credentials.environment(habitat) if point.phase == p08_repos.NAME else {}
+        env = p08_repos.git_environment(habitat) if point.phase == p08_repos.NAME else {}
         yield Run(hook.command.user, hook.command.script, hook.command.origin, title, env=env)

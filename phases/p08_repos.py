@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import git_credentials
 from phases.core.files.shell_program import ShellProgram
 from phases.core.json_types import dotted
 from phases.protocol import ChangeDescription, Copy, Run, folder, secrets_slice
@@ -75,7 +74,7 @@ def plan(habitat: Habitat) -> list[Step]:
                 f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
                 args=(repo.url, repo.path, repo.branch, repo.ref, depth, _WORDS[repo.submodules], _WORDS[repo.lfs]),
                 workdir="/",
-                env={"GIT_TERMINAL_PROMPT": "0", **git_credentials.environment(habitat, repo)},
+                env={"GIT_TERMINAL_PROMPT": "0", **git_environment(habitat, repo)},
                 remedies=_REMEDIES | {3: _mounted_remedy(habitat, repo)},
                 known_hosts=repo.known_hosts,
                 notices=True,
@@ -88,12 +87,19 @@ def plan(habitat: Habitat) -> list[Step]:
                 command.origin,
                 f"setup of {repo.path}",
                 workdir=repo.path,
-                env=git_credentials.environment(habitat, repo),
+                env=git_environment(habitat, repo),
                 known_hosts=repo.known_hosts,
             )
             for command in repo.setup
         ]
     return steps
+
+
+def git_environment(habitat: Habitat, repo: RepoClone | None = None) -> dict[str, str]:
+    """Return the variables for a command of this phase. repo: the repository that it is about."""
+    from phases.core import git_credentials  # imported late: a run with nothing to do makes no plan
+
+    return git_credentials.environment(habitat, repo)
 
 
 def _mounted_remedy(habitat: Habitat, repo: RepoClone) -> str:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from phases.core.cache import dockerfile_images
-from phases.core.cache.image_labels import LABEL_PARENT, final_tag, hash_label, snapshot_tag
+from phases.core.cache.image_labels import LABEL_DOCKERFILE_IMAGES, LABEL_PARENT, final_tag, hash_label, snapshot_tag
 from phases.core.cache.stamps import task_name
 
 if TYPE_CHECKING:
@@ -128,8 +127,17 @@ def _last_build(habitat: str, phase: Phase, today: str, image_index: ImageIndex,
         has_stamp=bool(stamp),
         values=stamp.get("_values_:") or {},
         is_forgotten=stamps.is_forgotten(task),
-        moved=dockerfile_images.moved(snapshot.labels, image_index) if snapshot else "",
+        moved=_moved(snapshot, image_index) if snapshot else "",
     )
+
+
+def _moved(snapshot: Image, image_index: ImageIndex) -> str:
+    """Return why the images that the Dockerfile names are not those of the build, "" if they are."""
+    if LABEL_DOCKERFILE_IMAGES not in snapshot.labels:
+        return ""
+    from phases.core.cache import dockerfile_images  # imported late: most habitats have no Dockerfile
+
+    return dockerfile_images.moved(snapshot.labels, image_index)
 
 
 def _id(build: _LastBuild) -> str:

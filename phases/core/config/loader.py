@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import layout
-from phases.core.config import names, older_form, yaml_tree
+from phases.core.config import names, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
 from phases.core.model import ConfigLayer
@@ -74,6 +74,8 @@ def _name_migrate(name: str, error: ConfigError, layers: Iterable[Tree]) -> None
 
     It replaces the remedy where the error is about an old key itself.
     """
+    from phases.core.config import older_form  # imported late: most configs have no error
+
     places = {key: origin for tree in layers for key, origin in older_form.keys(tree).items()}
     if not places:
         return

@@ -8,25 +8,12 @@ moby's matcher decides whether a pattern matches a path. This module adds what `
 
 from __future__ import annotations
 
-import re
-import warnings
 from typing import TYPE_CHECKING
 
-from phases.core.errors import ConfigError
 from phases.core.files.ignore import Ignore, Rule, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
-    from e2b_dockerfile_utils import PatternMatcher
-
-# In a pattern with a wildcard, moby takes these for parts of a regular expression, by mistake: `a|b*` matches every
-# path that begins with an a. Nobody means that, so such a line is refused.
-_REGEX = re.compile(r"\||\{\d|\^|\\\w")
-_CLASS_OF_REGEX = re.compile(r"\[[^\]]*\[:")
-_LITERAL = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\\W")
-_WILDCARD = re.compile(r"[*?\[\\]")
 
 
 def file_name(folder: Path, dockerfile: str) -> str:
@@ -54,7 +41,9 @@ def dockerignore(folder: Path, dockerfile: str = "Dockerfile") -> Ignore:
     lines = read_lines(path)
     if not any(line.strip() and line[0] != "#" for line in lines):
         return Ignore()
-    matcher = _matcher(path, lines)
+    from phases.core.files.dockerignore_patterns import matcher as matcher_of  # imported late: loads moby's matcher
+
+    matcher = matcher_of(path, lines)
     again = [f"{pattern[1:]}/" for pattern in matcher.patterns if pattern[0] == "!"]
     return Ignore(
         Rule(
@@ -62,34 +51,3 @@ def dockerignore(folder: Path, dockerfile: str = "Dockerfile") -> Ignore:
             includes_below=lambda place: any(pattern.startswith(place) for pattern in again),
         )
     )
-
-
-def _matcher(path: Path, lines: Sequence[str]) -> PatternMatcher:
-    from e2b_dockerfile_utils import PatternMatcher
-
-    with warnings.catch_warnings():
-        # Python warns that a later version may read `[[]` in another way.
-        warnings.simplefilter("ignore", FutureWarning)
-        for number, line in enumerate(lines, start=1):
-            where, pattern = f"{path}:{number}", line.strip()
-            try:
-                cleaned = PatternMatcher([line]).patterns
-            except ValueError as error:
-                raise _refusal(pattern, where) from error
-            if cleaned == ["!/"]:
-                raise _refusal(pattern, where)
-            if any(_is_regex(one.removeprefix("!")) for one in cleaned):
-                remedy = "write one pattern for each name"
-                raise ConfigError(f"docker build reads {pattern!r} as a regular expression", where=where, remedy=remedy)
-        return PatternMatcher(list(lines))
-
-
-def _refusal(pattern: str, where: str) -> ConfigError:
-    return ConfigError(f"{pattern!r} is not a pattern of docker build", where=where, remedy="fix or remove the line")
-
-
-def _is_regex(pattern: str) -> bool:
-    """Return whether moby would take a part of a pattern for a regular expression."""
-    # It compares `**name` and `name**` as text.
-    text = pattern.removeprefix("**").removesuffix("**")
-    return bool(_WILDCARD.search(text) and (_REGEX.search(_LITERAL.sub("", text)) or _CLASS_OF_REGEX.search(text)))

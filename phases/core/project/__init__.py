@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.bus import Bus
 from phases.core.cache.image_index import ImageIndex
-from phases.core.cache.image_store import ImageStore
-from phases.core.cache.removals import ImageRemovals
 from phases.core.cache.slices import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.cache.temporary_containers import TemporaryContainers
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.cache.freshness import Assessment
+    from phases.core.cache.image_store import ImageStore
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Engine
     from phases.core.model import Habitat
@@ -117,7 +116,10 @@ class Project:
 
     @cached_property
     def store(self) -> ImageStore:
-        """Tags and removes the images of the habitats."""
+        """Tags and removes the images of the habitats. Its modules are loaded only if the run does that."""
+        from phases.core.cache.image_store import ImageStore
+        from phases.core.cache.removals import ImageRemovals
+
         return ImageStore(self.engine, self.image_index, ImageRemovals(self.engine, self.connection.tasks.add))
 
     # Habitats

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from phases.core.errors import SecretError
 from phases.core.files import safe_open
-from phases.core.masking import MIN_CHARACTERS, is_long_enough
 from phases.core.model import Value
 
 if TYPE_CHECKING:
@@ -77,10 +76,17 @@ class SecretStore:
             if is_new:
                 self._values[anyones] = self._fetch(anyones)
             data = self._values[anyones]
-        if is_new and data is not None and not is_long_enough(data):
+        if is_new and data is not None:
+            self._check_length(secret, data)
+        return data
+
+    def _check_length(self, secret: Secret, data: bytes) -> None:
+        """Warn of a secret that is too short to be masked."""
+        from phases.core.masking import MIN_CHARACTERS, is_long_enough  # imported late: most runs fetch no secret
+
+        if not is_long_enough(data):
             text = f"secret {secret.name} has fewer than {MIN_CHARACTERS} characters, so output shows it unmasked"
             self._warn(secret.habitat, text)
-        return data
 
     def _fetch(self, secret: Secret) -> bytes | None:
         def missing(why: str, remedy: str) -> SecretError:
