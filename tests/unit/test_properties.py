@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import re
+import subprocess
 import tempfile
 import unicodedata
 from pathlib import Path
 from typing import Any
 
-import pathspec
 import pytest
 import yaml
 from hostile_values import PLACES, Case, Place
@@ -24,7 +25,7 @@ from phases.core.cache.stamps import Stamps
 from phases.core.config import units, yaml_tree
 from phases.core.copied_files import NOT_IN_PHASE_6
 from phases.core.errors import HabitatError, printable
-from phases.core.files import ignore
+from phases.core.files import ignore, tree
 from phases.core.files.dockerignore import dockerignore
 from phases.core.files.habignore import rules_of_tree
 from phases.core.files.ignore import DEFAULT_IGNORE
@@ -488,17 +489,44 @@ _NAMES = st.text(alphabet="ab._-* Ä~#", min_size=1, max_size=5).filter(lambda n
     ),
     st.booleans(),
 )
-def test_ignore_patterns_plain_match_like_git(patterns: list[str], parts: list[str], is_folder: bool) -> None:
-    try:
-        git = pathspec.GitIgnoreSpec.from_lines(patterns)
-    except ValueError:
-        assume(False)
-    parents = ["/".join(parts[:count]) + "/" for count in range(1, len(parts))]
-    assume(not any(git.match_file(parent) for parent in parents))  # nothing in there is asked about
+def test_ignore_patterns_plain_match_like_those_of_pathspec(
+    patterns: list[str], parts: list[str], is_folder: bool
+) -> None:
+    plain = tuple(pattern for pattern in patterns if ignore._plain_match(pattern))
     path = "/".join(parts) + ("/" if is_folder else "")
-    assert ignore._gitignore(patterns)(path) == git.match_file(path)
+    assert ignore._verdict(plain)(path) == ignore._full_verdict(plain)(path)
+
+
+_PARTS = st.sampled_from(["a", "b", "a*", "*", "?", "[ab]", "**", "x.md", "*.md", "*b", "a*b", ".x*", "?*b"])
+_PATTERNS = st.tuples(
+    st.sampled_from(["", "", "!"]),
+    st.sampled_from(["", "/"]),
+    st.lists(_PARTS, min_size=1, max_size=3).map("/".join),
+    st.sampled_from(["", "/"]),
+).map("".join)
+_PATTERNS = _PATTERNS.filter(lambda pattern: not pattern.endswith("**/"))  # pathspec takes `x/**/` for `x/`
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "--quiet", root], check=True)
+    for path in itertools.product(["a", "b", "ab", "x.md"], ["a", "ab", "x.md", ".x"], ["a", "b", "x.md"]):
+        write(root, "/".join(path))
+    return root
+
+
+@settings(FEW, max_examples=50)
+@given(st.lists(_PATTERNS, min_size=1, max_size=4))
+def test_habignore_leaves_out_what_git_does(repository: Path, lines: list[str]) -> None:
+    for name in (".gitignore", ".habignore"):
+        write(repository, name, "\n".join(["/.*ignore", "/.git", *lines, "/.*ignore", "/.git", ""]))
+    argv = ["git", "-C", str(repository), "ls-files", "--others", "--exclude-standard"]
+    by_git = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+    items = tree.walk(repository, rules_of_tree(repository, repository))
+    assert sorted(item.path for item in items if item.kind == "file") == sorted(by_git)
 
 
 def test_ignore_patterns_of_program_need_no_pathspec() -> None:
     lines = [*DEFAULT_IGNORE, *ignore.TOOL_FOLDERS, *NOT_IN_PHASE_6]
-    assert all(map(ignore.is_plain, lines))
+    assert all(map(ignore._plain_match, lines))

@@ -15,12 +15,10 @@ from phases.core.files.ignore import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
-    from typing import TypeAlias
 
-    # What the patterns of a .habignore do with a path: leave it out, include it again, or neither.
-    _Verdict: TypeAlias = Callable[[str], bool | None]
+    from phases.core.files.ignore import Verdict
 
 
 def rules_of_tree(root: Path, layer: Path, more: Sequence[str] = (), *, credentials: bool = True) -> Ignore:
@@ -67,7 +65,7 @@ class _NestedRules:
         self._built_in = gitignore_verdict(built_in)
         # For each folder, what the .habignore files in it and above it do, that in it first. The number is where a path
         # relative to the folder of the .habignore begins.
-        self._verdicts: dict[str, list[tuple[int, _Verdict]]] = {"": self._read("")}
+        self._verdicts: dict[str, list[tuple[int, Verdict]]] = {"": self._read("")}
 
     def __call__(self, path: str) -> bool:
         place = self._prefix + path
@@ -83,7 +81,7 @@ class _NestedRules:
         if HABIGNORE not in names and place not in self._verdicts:
             self._verdicts[place] = self._verdicts_in(place.rpartition("/")[0])
 
-    def _verdicts_in(self, folder: str) -> list[tuple[int, _Verdict]]:
+    def _verdicts_in(self, folder: str) -> list[tuple[int, Verdict]]:
         unread: list[str] = []  # no recursion, since a tree may be deeper than Python's limit
         while folder not in self._verdicts:
             unread.append(folder)
@@ -93,7 +91,7 @@ class _NestedRules:
             verdicts = self._verdicts[deeper] = [*self._read(deeper), *verdicts]
         return verdicts
 
-    def _read(self, folder: str) -> list[tuple[int, _Verdict]]:
+    def _read(self, folder: str) -> list[tuple[int, Verdict]]:
         """Return what the .habignore in one folder does, [] if it has no lines."""
         lines = [line for line in habignore_lines(self._top / folder) if line.strip()]
         return [(len(folder) + 1 if folder else 0, gitignore_verdict(lines))] if lines else []

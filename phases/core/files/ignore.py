@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import defaultdict
 from functools import lru_cache, partial
 from itertools import starmap
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from phases.core.errors import ConfigError
 from phases.core.files import safe_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
 #: Names that tend to hold secrets: left out of every copied folder unless a .habignore includes them again with `!`.
@@ -55,6 +56,9 @@ TOOL_FOLDERS = (".idea", ".vscode", "__pycache__")
 #: The name of an ignore file.
 HABIGNORE = ".habignore"
 
+#: What patterns do with a path: True if they leave it out, False if they include it again, None if neither.
+Verdict: TypeAlias = "Callable[[str], bool | None]"
+
 # Bytes of an ignore file: far above any that a person writes.
 _MAX_BYTES = 1_000_000
 
@@ -88,7 +92,10 @@ class Ignore:
         self._rules = rules
 
     def __call__(self, path: str) -> bool:
-        return any(rule.matches(path) for rule in self._rules)
+        for rule in self._rules:  # noqa: SIM110 (any() takes twice as long, and this runs for every file)
+            if rule.matches(path):
+                return True
+        return False
 
     def includes_below(self, folder: str) -> bool:
         """Return whether a folder that is left out may hold a file that isn't."""
@@ -101,7 +108,8 @@ class Ignore:
 
     def also(self, *patterns: str) -> Ignore:
         """Return these rules plus gitignore `patterns`."""
-        return self.also_if(_gitignore(patterns))
+        verdict = gitignore_verdict(patterns)
+        return self.also_if(lambda path: bool(verdict(path)))
 
     def also_if(self, matches: Callable[[str], bool]) -> Ignore:
         """Return these rules plus one more matcher."""
@@ -124,7 +132,6 @@ def habignore_lines(folder: Path) -> list[str]:
 
     Raises:
         ConfigError: The file is not readable, or has a line that is no pattern.
-
     """
     path = folder / HABIGNORE
     lines = read_lines(path)
@@ -138,7 +145,6 @@ def read_lines(path: Path) -> list[str]:
 
     Raises:
         ConfigError: The file is not readable.
-
     """
     try:
         data = safe_open.read(path, _MAX_BYTES) or b""
@@ -152,7 +158,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _check_pattern(line: str, where: str) -> None:
-    if is_plain(line) or not _is_pattern(line):
+    if _plain_match(line) or not _is_pattern(line):
         return
     import pathspec
 
@@ -171,78 +177,72 @@ def _is_pattern(line: str) -> bool:
     return bool(line.strip()) and line[0] != "#"
 
 
-def is_plain(line: str) -> bool:
-    """Return whether a pattern needs no library."""
+def _plain_match(line: str) -> re.Match[str] | None:
+    """Return the match of a pattern with _PLAIN or _ENDS, None if it needs a library."""
     match = _PLAIN.fullmatch(line)
-    return bool(match and not (match["star"] and (match["root"] or match["more"]))) or bool(_ENDS.fullmatch(line))
+    return match if match and not (match["star"] and (match["root"] or match["more"])) else _ENDS.fullmatch(line)
 
 
-def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
-    verdict = gitignore_verdict(lines)
-    return lambda path: bool(verdict(path))
-
-
-def gitignore_verdict(lines: Sequence[str]) -> Callable[[str], bool | None]:
+def gitignore_verdict(lines: Iterable[str]) -> Verdict:
     """Return a function that says of a path what gitignore patterns do with it.
 
-    It returns True for a path that they leave out, False for one that they include again, and None for all others. As
-    git's, it answers for the path itself, not for folders above it: the walk does not enter a folder that is left out,
-    unless an entry of `files:` names it. It loads pathspec only for patterns that are not plain.
+    As git's, it answers for the path itself, not for folders above it: the walk does not enter a folder that is left
+    out, unless an entry of `files:` names it. It loads pathspec only for patterns that are not plain.
     """
-    rules = tuple(line for line in lines if _is_pattern(line))
-    return _plain_verdict(rules) if all(map(is_plain, rules)) else _full_verdict(rules)
+    return _verdict(tuple(filter(_is_pattern, lines)))
 
 
-def _full_verdict(lines: Sequence[str]) -> Callable[[str], bool | None]:
+@lru_cache
+def _verdict(lines: tuple[str, ...]) -> Verdict:
+    matches = list(filter(None, map(_plain_match, lines)))
+    return _plain_verdict(matches) if len(matches) == len(lines) else _full_verdict(lines)
+
+
+def _full_verdict(lines: Sequence[str]) -> Verdict:
     import pathspec
 
     # pathspec also matches all that is below a folder. This group of its expressions stands for the slash before it.
+    # It takes `x/**` for x, too.
     rules = [
-        (bool(pattern.include), re.compile(pattern.regex.pattern.replace("(?P<ps_d>/)", r"/\Z")))
+        (bool(pattern.include), re.compile(re.sub("/$", "/.", pattern.regex.pattern.replace("(?P<ps_d>/)", r"/\Z"))))
         for pattern in pathspec.GitIgnoreSpec.from_lines(reversed(lines)).patterns
         if isinstance(pattern, pathspec.RegexPattern) and pattern.regex
     ]
     return lambda path: next((include for include, regex in rules if regex.search(path)), None)
 
 
-@lru_cache
-def _plain_verdict(lines: tuple[str, ...]) -> Callable[[str], bool | None]:
+def _plain_verdict(matches: Sequence[re.Match[str]]) -> Verdict:
     """Return the function for plain patterns, which takes as long for a hundred of them as for one."""
-    matches = [match for line in lines if (match := _PLAIN.fullmatch(line))]
-    ends = [match for line in lines if not _PLAIN.fullmatch(line) and (match := _ENDS.fullmatch(line))]
-    patterns = [match.groupdict() for match in matches]
-    of_files = _Words([pattern for pattern in patterns if not pattern["folder"]], ends)
-    of_folders = _Words(patterns, ends)
+    of_folders = _Words(matches)
+    for_all = [match for match in matches if not match.groupdict().get("folder")]
+    of_files = of_folders if len(for_all) == len(matches) else _Words(for_all)
 
-    def verdict(path: str) -> bool | None:
-        return (of_folders.match(path[:-1]) if path.endswith("/") else of_files.match(path)) or None
-
-    return verdict
+    return lambda path: (of_folders.match(path[:-1]) if path.endswith("/") else of_files.match(path)) or None
 
 
 class _Words:
     """The words of plain patterns, sorted by the part of a path that each is compared with.
 
     Args:
-        patterns: Matches of _PLAIN.
-        ends: Matches of _ENDS.
+        matches: Matches of _PLAIN and _ENDS.
     """
 
-    def __init__(self, patterns: Sequence[Mapping[str, str]], ends: Iterable[re.Match[str]]) -> None:
-        def words(*, root: bool, star: bool, more: bool) -> Iterator[str]:
-            for pattern in patterns:
-                if (bool(pattern["root"]), bool(pattern["star"]), bool(pattern["more"])) == (root, star, more):
-                    yield pattern["word"]
-
-        self._names = frozenset(words(root=False, star=False, more=False))
-        self._paths = frozenset(words(root=True, star=False, more=False))
-        self._ends = tuple(words(root=False, star=True, more=False))
-        self._begins = tuple(words(root=False, star=False, more=True))
-        self._path_begins = tuple(words(root=True, star=False, more=True))
-        self._both_ends = tuple(
-            (len(match["one"]), match["begin"].lstrip("\\"), match["end"].lstrip("\\")) for match in ends
-        )
-        self._last_ends = tuple(end for _, _, end in self._both_ends)  # asked first: few names have one
+    def __init__(self, matches: Iterable[re.Match[str]]) -> None:
+        words: defaultdict[str, list[str]] = defaultdict(list)
+        both_ends: list[tuple[int, str, str]] = []
+        for match in matches:
+            if match.re is _PLAIN:
+                words[match["root"] + match["star"] + match["more"].replace("*", "+")].append(match["word"])
+                continue
+            one, begin, end = (part.lstrip("\\") for part in match.group("one", "begin", "end"))
+            if begin and not one and not end:
+                words["+"].append(begin)
+            else:
+                both_ends.append((len(one), begin, end))
+        self._names, self._paths = frozenset(words[""]), frozenset(words["/"])
+        self._ends, self._begins, self._path_begins = tuple(words["*"]), tuple(words["+"]), tuple(words["/+"])
+        self._both_ends = both_ends
+        self._last_ends = tuple(end for _, _, end in both_ends)  # asked first, since few names have one
 
     def match(self, path: str) -> bool:
         name = path.rpartition("/")[2]
