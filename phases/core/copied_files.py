@@ -17,7 +17,7 @@ from phases.core.files.dockerignore import dockerignore, file_name
 from phases.core.files.ignore import TOOL_FOLDERS, Ignore, is_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from phases.core.files.tree import Item
@@ -102,16 +102,19 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, *, credentials: bool = Tr
         layer: The layer.
         credentials: Whether the built-in patterns are to name files with credentials.
     """
+    is_local = layer.name == "local"
+    patterns = [*NOT_IN_PHASE_6, *MIGRATION_BACKUPS, *(_dockerfile_names(habitat) if is_local else ())]
+    ignore = habitat.ignore(layer, layer.folder, TOOL_FOLDERS, credentials=credentials).also(*patterns)
+    # .dockerignore counts here too, also with `dockerfile: false`.
+    if is_local and (habitat.has_dockerfile or not habitat.dockerfile):
+        ignore = ignore.also_by(dockerignore(habitat.folder, habitat.dockerfile))
     # Sources of volumes change without a build, so no image contains them.
-    mounted = is_one_of(layer.folder, (volume.source for volume in habitat.volumes))
-    ignore = habitat.ignore(layer, layer.folder, TOOL_FOLDERS, credentials=credentials)
-    ignore = ignore.also(*NOT_IN_PHASE_6, *MIGRATION_BACKUPS).also_if(mounted)
-    if layer.name == "local":
-        ignore = ignore.also(*_dockerfile_names(habitat))
-        # .dockerignore counts here too, also with `dockerfile: false`.
-        if habitat.has_dockerfile or not habitat.dockerfile:
-            ignore = ignore.also_by(dockerignore(habitat.folder, habitat.dockerfile))
-    return ignore
+    return _without(ignore, layer.folder, [volume.source for volume in habitat.volumes])
+
+
+def _without(ignore: Ignore, root: Path, paths: Sequence[Path]) -> Ignore:
+    """Return rules for a tree that also leave out some paths. The walk asks each rule about each file."""
+    return ignore.also_if(is_one_of(root, paths)) if paths else ignore
 
 
 def _dockerfile_names(habitat: Habitat) -> list[str]:
@@ -148,6 +151,6 @@ def _tree(
     habitat: Habitat, purpose: str, root: Path, ignore: Callable[[], Ignore], *, exact: bool = False
 ) -> tuple[Item, ...]:
     def without_secrets() -> Ignore:
-        return ignore().also_if(is_one_of(root, habitat.secret_files))
+        return _without(ignore(), root, habitat.secret_files)
 
     return habitat.sources.tree(purpose, root, without_secrets, exact=exact)

@@ -128,7 +128,8 @@ def is_verb(kind: str) -> bool:
 
 def pipes(task: str, options: Mapping[str, Any]) -> bool:
     """Return whether a task's output is that of a command in the habitat. options: those of the task."""
-    verb = next((verb for verb in VERBS if parse_task(task)[0] == verb.NAME), None)
+    kind, _ = parse_task(task)
+    verb = next((verb for verb in VERBS if kind == verb.NAME), None)
     if verb is None:
         return False
     return bool(options.get(verb.PIPES)) if isinstance(verb.PIPES, str) else verb.PIPES
@@ -136,7 +137,8 @@ def pipes(task: str, options: Mapping[str, Any]) -> bool:
 
 def builds(word: str) -> bool:
     """Return whether a word of the command line may start a build: all words but verbs that don't build."""
-    return all(verb.BUILDS for verb in VERBS if parse_task(word)[0] == verb.NAME)
+    kind, _ = parse_task(word)
+    return all(verb.BUILDS for verb in VERBS if kind == verb.NAME)
 
 
 def phase_named(kind: str) -> Phase | None:

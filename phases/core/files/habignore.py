@@ -40,13 +40,14 @@ def rules_of_tree(root: Path, layer: Path, more: Sequence[str] = (), *, credenti
     """
     if not root.is_dir():
         return Ignore()
-    built_in = [*(name for name in DEFAULT_IGNORE if credentials or name not in CREDENTIALS), *more]
+    names = DEFAULT_IGNORE if credentials else tuple(name for name in DEFAULT_IGNORE if name not in CREDENTIALS)
+    built_in = (*names, *more)
     folder, top = root.resolve(), layer.resolve()
     if folder.is_relative_to(top):
         prefix = "".join(f"{part}/" for part in folder.relative_to(top).parts)
         rules = _NestedRules(top, prefix, built_in)
     else:
-        rules = _NestedRules(folder, "", [*built_in, *habignore_lines(layer)])
+        rules = _NestedRules(folder, "", (*built_in, *habignore_lines(layer)))
     return Ignore(Rule(rules, enter=rules.enter))
 
 

@@ -184,16 +184,17 @@ def _plain_match(line: str) -> re.Match[str] | None:
 
 
 def gitignore_verdict(lines: Iterable[str]) -> Verdict:
-    """Return a function that says of a path what gitignore patterns do with it.
+    """Return a function that says of a path what gitignore patterns do with it. It loads pathspec only if needed.
 
-    As git's, it answers for the path itself, not for folders above it: the walk does not enter a folder that is left
-    out, unless an entry of `files:` names it. It loads pathspec only for patterns that are not plain.
+    It answers for the path itself, not for folders above it. The walk enters no folder that is left out, as git does,
+    unless an entry of `files:` names it.
     """
-    return _verdict(tuple(filter(_is_pattern, lines)))
+    return _verdict(tuple(lines))
 
 
 @lru_cache
-def _verdict(lines: tuple[str, ...]) -> Verdict:
+def _verdict(all_lines: tuple[str, ...]) -> Verdict:
+    lines = tuple(filter(_is_pattern, all_lines))
     matches = list(filter(None, map(_plain_match, lines)))
     return _plain_verdict(matches) if len(matches) == len(lines) else _full_verdict(lines)
 
@@ -201,8 +202,7 @@ def _verdict(lines: tuple[str, ...]) -> Verdict:
 def _full_verdict(lines: Sequence[str]) -> Verdict:
     import pathspec
 
-    # pathspec also matches all that is below a folder. This group of its expressions stands for the slash before it.
-    # It takes `x/**` for x, too.
+    # pathspec also matches what is below a folder, with the slash in this group, and takes `x/**` for `x`, too.
     rules = [
         (bool(pattern.include), re.compile(re.sub("/$", "/.", pattern.regex.pattern.replace("(?P<ps_d>/)", r"/\Z"))))
         for pattern in pathspec.GitIgnoreSpec.from_lines(reversed(lines)).patterns

@@ -31,15 +31,18 @@ HARMLESS = frozenset({"help", "info", "list", "status", *(verb.NAME for verb in 
 
 def habitats(task_list: Iterable[Any]) -> list[str]:
     """Return the habitats, as their names are in tasks."""
-    kinds = (parse_task(task.name) for task in task_list)
-    return [name for kind, name in kinds if kind == start.NAME]
+    return _names(task_list, start.NAME)
+
+
+def _names(task_list: Iterable[Any], verb: str) -> list[str]:
+    prefix = f"{verb}:"
+    return [task.name.removeprefix(prefix) for task in task_list if task.name.startswith(prefix)]
 
 
 def removed_habitats(task_list: Iterable[Any]) -> list[str]:
     """Return the habitats that were removed or renamed, as their names are in tasks."""
     tasks = list(task_list)
-    named = {name for kind, name in (parse_task(task.name) for task in tasks) if kind == FOR_REMOVED[-1].NAME}
-    return sorted(named - {*habitats(tasks)})
+    return sorted({*_names(tasks, FOR_REMOVED[-1].NAME)} - {*habitats(tasks)})
 
 
 def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
