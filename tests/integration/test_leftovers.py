@@ -15,10 +15,22 @@ import sys
 import tarfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT, Project, RunningDoit, docker, failed, import_image, left_containers, untagged, wait_until
+from conftest import (
+    ROOT,
+    Project,
+    RunningDoit,
+    clear,
+    docker,
+    failed,
+    fresh_name,
+    import_image,
+    left_containers,
+    untagged,
+    wait_until,
+)
 from relay import RequestDroppingRelay
 from terminal import Terminal
 
@@ -28,6 +40,24 @@ if TYPE_CHECKING:
     from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
+
+
+def habitat_of_module(
+    engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory, config: str
+) -> Iterator[tuple[Project, str]]:
+    """Build a habitat for several tests, in a project of its own. For a fixture of the module."""
+    project, name = Project(tmp_path_factory.mktemp("project")), fresh_name()
+    project.write(f"habitats/{name}/note", "note")
+    project.habitat(name, config)
+    result = project.doit(f"final:{name}")
+    assert result.code == 0, result.out
+    yield project, name
+    clear(engine, name)
+
+
+def remove_containers(name: str) -> None:
+    for container in docker("ps", "--all", "--quiet", "--filter", f"label=habitat.name={name}").split():
+        docker("rm", "--force", container)
 
 
 # Folders
@@ -97,12 +127,27 @@ def test_killed_debug_with_ssh_agent_leftovers_are_removed_by_next_debug(
 # Failures that are too long
 
 
+@pytest.fixture(scope="module")
+def failing_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str, dict[str, Any]]]:
+    """A habitat of which all before setup is built, and its config."""
+    config: dict[str, Any] = {
+        "base_image": busybox,
+        "env": ["USER=root", "SYSTEM_PATH=", "SHARED_PATH=", "HABITAT_PATH="],
+    }
+    for project, name in habitat_of_module(engine, tmp_path_factory, json.dumps(config)):
+        yield project, name, config
+
+
 @pytest.mark.guarantee("debug-shows-last-failure")
 @pytest.mark.parametrize(
     "text", ["ä漢" * 25_000, '\\"$' * 40_000, secrets.token_hex(64_000)], ids=["wide", "quoted", "random"]
 )
-def test_failed_long_script_is_kept_and_shown_by_debug(project: Project, busybox: str, name: str, text: str) -> None:
-    config = {"base_image": busybox, "env": ["USER=root", "SYSTEM_PATH=", "SHARED_PATH=", "HABITAT_PATH="]}
+def test_failed_long_script_is_kept_and_shown_by_debug(
+    failing_habitat: tuple[Project, str, dict[str, Any]], text: str
+) -> None:
+    project, name, config = failing_habitat
     project.habitat(name, json.dumps({**config, "setup": {"root": ["echo the older; exit 9"]}}))
     assert project.doit(f"setup:{name}").code == 1
     project.habitat(name, json.dumps({**config, "setup": {"root": [f"# {text}\nexit 3"]}}))
@@ -121,8 +166,8 @@ BUILT_CONFIG = """
     base_image: {base}
     env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
     files: [{{source: note, dest: /note}}]
-    setup: {{root: ["echo {word}"]}}
-    entry: {{command: "echo it runs"}}
+    setup: {{root: ["echo {setup}"]}}
+    entry: {{command: "echo it runs; : {command}"}}
 """
 
 #: A dropped request, the task that sends it, and what the error says.
@@ -151,8 +196,24 @@ DROPPED_REQUESTS = [
 #: These are tested with the timeout that a person gets, the others with a shorter one.
 WITH_WHOLE_TIMEOUT = {("POST /commit", "final"), ("POST /exec/", "start")}
 
+#: The phase from which on there is something to build: the last that sends the request, final where none is named.
+FIRST = {
+    "GET /containers/[^/]*/archive": "base",
+    "POST /containers/[^/]*/start": "setup",
+    "POST /containers/[^/]*/exec": "setup",
+    "POST /exec/": "setup",
+}
+
 #: The project's own.
 DODO_PY = (ROOT / "dodo.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def reached_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str]]:
+    config = BUILT_CONFIG.format(base=busybox, setup="a word", command="a word")
+    yield from habitat_of_module(engine, tmp_path_factory, config)
 
 
 @pytest.mark.guarantee("silent-engine-is-reported")
@@ -160,13 +221,21 @@ DODO_PY = (ROOT / "dodo.py").read_text()
     ("request_", "verb", "message"), DROPPED_REQUESTS, ids=[f"{v} {r}" for r, v, _ in DROPPED_REQUESTS]
 )
 def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
-    project: Project, busybox: str, name: str, request_: str, verb: str, message: str
+    reached_habitat: tuple[Project, str], busybox: str, request_: str, verb: str, message: str
 ) -> None:
-    project.write(f"habitats/{name}/note", "note")
-    project.habitat(name, BUILT_CONFIG.format(base=busybox, word="one"))
+    project, name = reached_habitat
+    remove_containers(name)
+    first = FIRST.get(request_, "final") if verb == "final" else ""
+    word = secrets.token_hex(4)
+    config = BUILT_CONFIG.format(
+        base=busybox, setup=word if first == "setup" else "a word", command=word if first == "final" else "a word"
+    )
+    project.habitat(name, config)
+    if first == "base":
+        assert project.doit("forget", f"base:{name}").code == 0
     silence = 10 if (request_, verb) == ("POST /commit", "final") else 2
-    if (request_, verb) not in WITH_WHOLE_TIMEOUT:
-        project.write("dodo.py", f"from phases.core.engine import timeouts\ntimeouts.PHASE_SILENCE = 2\n{DODO_PY}")
+    timeouts = f"from phases.core.engine import timeouts\ntimeouts.PHASE_SILENCE = 2\n{DODO_PY}"
+    project.write("dodo.py", DODO_PY if (request_, verb) in WITH_WHOLE_TIMEOUT else timeouts)
     if verb != "final":
         assert project.doit(f"final:{name}").code == 0
     task = ("clean", f"base:{name}") if verb == "clean" else (f"{verb}:{name}",)
@@ -211,11 +280,24 @@ SESSION_CONFIG = """
 """
 
 
+@pytest.fixture(scope="module")
+def session_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str]]:
+    yield from habitat_of_module(engine, tmp_path_factory, SESSION_CONFIG.format(base=busybox))
+
+
 @pytest.fixture
-def built_habitat(project: Project, busybox: str, name: str) -> str:
-    """A habitat that is built."""
-    project.habitat(name, SESSION_CONFIG.format(base=busybox))
-    assert project.doit(f"final:{name}").code == 0
+def project_of_session(session_habitat: tuple[Project, str]) -> Project:
+    return session_habitat[0]
+
+
+@pytest.fixture
+def built_habitat(session_habitat: tuple[Project, str]) -> str:
+    """A habitat that is built and has no container."""
+    name = session_habitat[1]
+    wait_until(lambda: guards(name) == [], seconds=20)
+    remove_containers(name)
     return name
 
 
@@ -244,23 +326,26 @@ SESSION_COMMANDS = {
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("argv", SESSION_COMMANDS.values(), ids=SESSION_COMMANDS)
 def test_killed_session_container_is_stopped_by_guard(
-    project: Project, built_habitat: str, argv: tuple[str, ...]
+    project_of_session: Project, built_habitat: str, argv: tuple[str, ...]
 ) -> None:
-    with RunningDoit(project, *(word.format(built_habitat) for word in argv)) as running:
+    with RunningDoit(project_of_session, *(word.format(built_habitat) for word in argv)) as running:
         running.wait_for("begun")
         assert guards(built_habitat)
         running.process.kill()
     wait_until(lambda: not is_up(built_habitat), seconds=20)
     wait_until(lambda: guards(built_habitat) == [], seconds=20)
-    assert list((project.root / ".stamps" / built_habitat).glob("starts.*")) == []
-    result = project.doit(f"exec:{built_habitat}", "--", "echo", "again")
+    assert list((project_of_session.root / ".stamps" / built_habitat).glob("starts.*")) == []
+    result = project_of_session.doit(f"exec:{built_habitat}", "--", "echo", "again")
     assert result.out == "again\n"
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
-def test_killed_session_ends_only_its_own_commands(project: Project, built_habitat: str) -> None:
+def test_killed_session_ends_only_its_own_commands(project_of_session: Project, built_habitat: str) -> None:
     other = ("exec:" + built_habitat, "--", "sh", "-c", "echo begun; sleep 77; echo through")
-    with RunningDoit(project, *other) as staying, RunningDoit(project, f"start:{built_habitat}") as running:
+    with (
+        RunningDoit(project_of_session, *other) as staying,
+        RunningDoit(project_of_session, f"start:{built_habitat}") as running,
+    ):
         staying.wait_for("begun")
         running.wait_for("begun")
         running.process.kill()
@@ -273,14 +358,16 @@ def test_killed_session_ends_only_its_own_commands(project: Project, built_habit
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
-def test_killed_session_is_ended_in_detached_container_which_stays(project: Project, built_habitat: str) -> None:
-    assert project.doit(f"start:{built_habitat}", "--detach").code == 0
+def test_killed_session_is_ended_in_detached_container_which_stays(
+    project_of_session: Project, built_habitat: str
+) -> None:
+    assert project_of_session.doit(f"start:{built_habitat}", "--detach").code == 0
     assert guards(built_habitat) == []
     stubborn = "(trap '' HUP; exec sleep 4444) & setsid sleep 5555 & trap '' HUP TERM; echo begun; sleep 4321"
     with (
-        RunningDoit(project, f"start:{built_habitat}") as running,
-        Terminal(project, f"exec:{built_habitat}", "--", "sh", "-mc", stubborn) as terminal,
-        RunningDoit(project, f"start:{built_habitat}", "--cmd", "echo begun; sleep 3333") as captured,
+        RunningDoit(project_of_session, f"start:{built_habitat}") as running,
+        Terminal(project_of_session, f"exec:{built_habitat}", "--", "sh", "-mc", stubborn) as terminal,
+        RunningDoit(project_of_session, f"start:{built_habitat}", "--cmd", "echo begun; sleep 3333") as captured,
     ):
         for session in (running, terminal, captured):
             session.wait_for("begun")
@@ -294,18 +381,20 @@ def test_killed_session_is_ended_in_detached_container_which_stays(project: Proj
     assert is_up(built_habitat)
     assert sleeps(built_habitat, 4444), "as after ssh, what was started with nohup goes on"
     assert sleeps(built_habitat, 5555), "and so does what has left the terminal"
-    assert project.doit(f"stop:{built_habitat}").code == 0
+    assert project_of_session.doit(f"stop:{built_habitat}").code == 0
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("pause", [0, 0.5, 1.2, 2])
-def test_start_during_guard_of_killed_session_works(project: Project, built_habitat: str, pause: float) -> None:
-    with RunningDoit(project, f"start:{built_habitat}") as running:
+def test_start_during_guard_of_killed_session_works(
+    project_of_session: Project, built_habitat: str, pause: float
+) -> None:
+    with RunningDoit(project_of_session, f"start:{built_habitat}") as running:
         running.wait_for("begun")
         running.process.kill()
         running.end()
         time.sleep(pause)
-        result = project.doit(f"start:{built_habitat}", "--cmd", "echo here; sleep 3; echo still here")
+        result = project_of_session.doit(f"start:{built_habitat}", "--cmd", "echo here; sleep 3; echo still here")
     assert result.code == 0, result.out
     assert "here\nstill here\n" in result
     wait_until(lambda: not is_up(built_habitat), seconds=20)
@@ -314,10 +403,10 @@ def test_start_during_guard_of_killed_session_works(project: Project, built_habi
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ended_session_leaves_no_guard_and_no_open_pipe(
-    project: Project, built_habitat: str, number: signal.Signals | None
+    project_of_session: Project, built_habitat: str, number: signal.Signals | None
 ) -> None:
     argv = ("--cmd", "echo begun") if number is None else ()
-    with RunningDoit(project, f"start:{built_habitat}", *argv) as running:
+    with RunningDoit(project_of_session, f"start:{built_habitat}", *argv) as running:
         running.wait_for("begun")
         if number:
             running.process.send_signal(number)
@@ -429,12 +518,18 @@ def test_build_with_image_of_other_architecture_error_names_both(
     )
 
 
-@pytest.fixture
-def habitat_without_shell(project: Project, busybox: str, name: str) -> str:
+@pytest.fixture(scope="module")
+def habitat_without_shell(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str]]:
     """A habitat whose last command takes the shell's program away."""
-    project.write(f"habitats/{name}/tools/install-tools.sh", "#!/bin/sh\nexit 0\n", 0o755)
-    project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo it runs}}\n")
-    assert project.doit(f"final:{name}").code == 0
+    config = f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo it runs}}\n"
+    for project, name in habitat_of_module(engine, tmp_path_factory, config):
+        take_shell_away(project, name)
+        yield project, name
+
+
+def take_shell_away(project: Project, name: str) -> None:
     folder = project.root / "bad"
     folder.mkdir()
     no_program(folder / "sh")
@@ -444,23 +539,22 @@ def habitat_without_shell(project: Project, busybox: str, name: str) -> str:
     docker("commit", container, f"habitat-{name}:final")
     docker("tag", f"habitat-{name}:final", f"habitat-{name}:12-final")
     docker("rm", container)
-    return name
 
 
 @pytest.mark.guarantee("broken-image-shell-is-reported")
 @pytest.mark.parametrize("argv", [("start:{}",), ("start:{}", "--detach"), ("exec:{}", "--", "true"), ("shell",)])
 def test_start_and_exec_with_broken_shell_error_names_shell(
-    project: Project, habitat_without_shell: str, argv: tuple[str, ...]
+    habitat_without_shell: tuple[Project, str], argv: tuple[str, ...]
 ) -> None:
+    project, name = habitat_without_shell
+    remove_containers(name)
     if argv == ("shell",):
-        result = project.run(
-            "sh", "-c", f"echo true | {sys.executable} -m doit shell:{habitat_without_shell} --at final"
-        )
+        result = project.run("sh", "-c", f"echo true | {sys.executable} -m doit shell:{name} --at final")
     else:
-        result = project.doit(*(word.format(habitat_without_shell) for word in argv))
+        result = project.doit(*(word.format(name) for word in argv))
     assert result.code == 1, result.out
     assert "can't run (exec format error)" in result
-    assert f"/bin/sh of the image habitat-{habitat_without_shell}:" in result
+    assert f"/bin/sh of the image habitat-{name}:" in result
     assert "config.yaml:1" in result
     assert len([line for line in result.out.splitlines() if "/bin/sh" in line]) == 1
     assert "Traceback" not in result
