@@ -1,8 +1,9 @@
 """The plug pulled at every point of every phase: what the next run does, and what is left of the killed one.
 
-One habitat with a Dockerfile, and one without for the phase `base`, stand through the whole matrix. For
-each cell a knob makes just one phase stale, doit is killed in that phase (see tests/kill_points.py), and the
-next run has to recover. The habitat's own test looks for a mark of every phase.
+One habitat with a Dockerfile, and one without for the phase `base`, stand through the whole matrix. In each
+test a knob makes just one phase stale, and doit is killed in that phase (see tests/kill_points.py), at one point
+after the other: the run after a kill has to recover, and is then killed itself. The last one is not. The habitat's own
+test looks for a mark of every phase.
 """
 
 from __future__ import annotations
@@ -47,13 +48,19 @@ pytestmark = pytest.mark.engine
 ROWS = [phase.NAME for phase in PHASES if phase.SNAPSHOT]
 LOOKING = [phase.NAME for phase in PHASES if not phase.SNAPSHOT]
 
-POINTS = ["announced", "made", "before the commit", "committed", "tagged", "stamped", "inside"]
-CELLS = [
-    *((phase, point) for phase in ROWS for point in POINTS),
-    ("final", "one of two tags"),
-    *(("setup", point) for point in ("create in flight", "commit in flight", "before the rename")),
-    *((phase, point) for phase in LOOKING for point in ("announced", "inside", "before the stamp", "stamped")),
+#: Points of all phases that leave a snapshot, and of some, at which the phase isn't done.
+POINTS = ["announced", "made", "before the commit", "committed", "inside"]
+MORE_POINTS = {"setup": ["create in flight", "commit in flight"], "final": ["one of two tags"]}
+
+#: A phase, and the points at which one run after the other is killed in it. Only after the last may it be done.
+KILLS = [
+    *((phase, [*POINTS, *MORE_POINTS.get(phase, []), "tagged"]) for phase in ROWS),
+    *((phase, ["stamped"]) for phase in ROWS),
+    ("setup", ["before the rename"]),
+    *((phase, ["announced", "inside", "before the stamp"]) for phase in LOOKING),
+    *((phase, ["stamped"]) for phase in LOOKING),
 ]
+KILLS.sort(key=lambda kills: NAMES.index(kills[0]))
 
 #: From where on the result of the phase is valid.
 VALID = ("tagged", "before the rename", "stamped")
@@ -252,20 +259,26 @@ def habitats(
 
 @pytest.mark.guarantee("killed-run-resumes", "locks-of-killed-run-are-released")
 @pytest.mark.parametrize(
-    ("phase", "point"), CELLS, ids=[f"{phase}-{point}".replace(" ", "_") for phase, point in CELLS]
+    ("phase", "points"), KILLS, ids=[f"{phase}-{points[-1]}".replace(" ", "_") for phase, points in KILLS]
 )
 def test_killed_run_next_run_repeats_only_unfinished_phases(
-    habitats: dict[bool, MarkedHabitat], phase: str, point: str
+    habitats: dict[bool, MarkedHabitat], phase: str, points: list[str]
 ) -> None:
     habitat = habitats[phase != "base"]
     habitat.bring_up(phase)
     habitat.turn(phase)
-    killed = habitat.run(crash=f"{phase}:{point}")
-    assert killed.code == -9, killed.out
-    wait_until(lambda: habitat.builders() == [], seconds=5)
-    first = habitat.phases.index(phase) + (point in VALID)
-    # Each row is built to its end once; the marks that its other cells are about are looked for from outside.
-    at_end = point == "inside" or not named(phase).SNAPSHOT
+    at = habitat.phases.index(phase)
+    looks = not named(phase).SNAPSHOT
+    for point in points:
+        killed = habitat.run(crash=f"{phase}:{point}")
+        assert killed.code == -9, killed.out
+        assert set(killed.ran) <= {phase}, f"repeated after the kill before {point}: {killed.out}"
+        assert "waiting" not in killed
+        wait_until(lambda: habitat.builders() == [], seconds=5)
+        MATRIX[phase, point] = f"{len(habitat.phases) - at if looks else 1}"
+    first = at + (points[-1] in VALID)
+    # Each row is built to its end once; the marks that its other kills are about are looked for from outside.
+    at_end = points[-1] == "stamped" or looks
     goal = "final" if at_end else habitat.phases[min(first, len(habitat.phases) - 1)]
     recovered = habitat.run(goal)
     assert recovered.code == 0, recovered.out
@@ -276,7 +289,7 @@ def test_killed_run_next_run_repeats_only_unfinished_phases(
     if not at_end:
         habitat.assert_marks_are_whole(phase)
     habitat.last_built = goal
-    MATRIX[phase, point] = f"{len(recovered.ran)}"
+    MATRIX[phase, points[-1]] = f"{len(recovered.ran)}"
 
 
 @pytest.mark.guarantee("failed-phase-not-keepable", "locks-of-killed-run-are-released")
