@@ -162,7 +162,7 @@ class FullHabitat:
             wait_until(lambda: log.exists() and word in log.read_text().splitlines())
             yield running
 
-    def assert_builds_from(self, first: str, goal: str = "final") -> None:
+    def assert_builds_from(self, first: str, goal: str = "final") -> CommandResult:
         """The next run builds `first` and all after it up to `goal`, on what was there."""
         before = self.images()
         result = self.build(goal)
@@ -176,6 +176,7 @@ class FullHabitat:
         if kept and new:
             layers = inspect(after[kept[-1]])["RootFS"]["Layers"]
             assert inspect(after[new[-1]])["RootFS"]["Layers"][: len(layers)] == layers
+        return result
 
     def assert_builds_nothing(self) -> None:
         before = snapshots(self.name)
@@ -206,7 +207,10 @@ class SavedHabitat:
         clear(self._engine, habitat.name)
         for tag in self._images:
             self._engine.tag(self._saved(tag), f"habitat-{habitat.name}:{tag}")
+        moved = inspect(habitat.base)["Id"]
         self._engine.tag(self._base, habitat.base)
+        if moved != self._base:
+            docker("image", "rm", moved)  # what the change of the base image committed, and no tag names now
         shutil.rmtree(habitat.project.root)
         shutil.copytree(self._folder, habitat.project.root, symlinks=True)
         habitat.config = deepcopy(self._config)

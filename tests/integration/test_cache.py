@@ -1,8 +1,8 @@
-"""The cache's specification: for each change, the first phase that runs again.
+"""What runs again after snapshots and stamps are gone, in another clone, after a kill, a failure and a forget.
 
 One habitat is built and saved once; each test changes a restored copy of it. Whether something was
 built is read from the images as well: what is cached keeps its id, and what is built again rests on
-the layers of the last snapshot that was not.
+the layers of the last snapshot that was not. The phases that each change runs again are in test_plan.py.
 """
 
 from __future__ import annotations
@@ -24,13 +24,10 @@ from conftest import (
 )
 from full_habitat import (
     NAMES,
-    NOTHING,
-    TABLE,
     TAGS,
     FullHabitat,
     SavedHabitat,
     command,
-    env,
     own_path,
     repos,
     saved_habitat,
@@ -38,7 +35,7 @@ from full_habitat import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from phases.core.engine.docker_api.client import DockerEngine
@@ -58,36 +55,6 @@ def habitat(saved: SavedHabitat) -> FullHabitat:
 
 
 def test_build_without_change_runs_nothing(habitat: FullHabitat) -> None:
-    habitat.assert_builds_nothing()
-
-
-# The table
-
-
-@pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
-def test_change_runs_first_dependent_phase(
-    habitat: FullHabitat, change: Callable[[FullHabitat], None], first: str
-) -> None:
-    change(habitat)
-    habitat.save()
-    habitat.assert_builds_from(first, goal=first)
-
-
-@pytest.mark.parametrize(("change", "first"), [(repos, "repos"), (env, "env")])
-def test_change_runs_all_phases_after_first_dependent_one(
-    habitat: FullHabitat, change: Callable[[FullHabitat], None], first: str
-) -> None:
-    change(habitat)
-    habitat.save()
-    habitat.assert_builds_from(first)
-    assert list(habitat.images()) == list(TAGS)
-
-
-@pytest.mark.parametrize("change", NOTHING, ids=[change.__name__ for change in NOTHING])
-def test_change_without_dependent_phase_runs_nothing(
-    habitat: FullHabitat, change: Callable[[FullHabitat], None]
-) -> None:
-    change(habitat)
     habitat.assert_builds_nothing()
 
 

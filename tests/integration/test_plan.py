@@ -1,4 +1,7 @@
-"""`doit plan:NAME` on the real engine: what it says is what runs, and it touches nothing."""
+"""`doit plan:NAME` on the real engine: what it says is what runs, and it touches nothing.
+
+It has the cache's specification as well: for each change, the first phase that runs again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import full_habitat
 import pytest
 from conftest import Project, left_containers, snapshots
-from full_habitat import NAMES, FullHabitat, SavedHabitat, saved_habitat
+from full_habitat import NAMES, TAGS, FullHabitat, SavedHabitat, saved_habitat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,8 +126,9 @@ def test_plan_names_exactly_the_phases_that_build_runs(
     assert next(iter(printed.why)) == first
     info = habitat.project.doit("info", habitat.task(first))
     assert f" * {printed.why[first][0]}\n" in info.out
-    result = habitat.build()
+    result = habitat.assert_builds_from(first)
     assert result.ran == printed.runs
+    assert list(habitat.images()) == list(TAGS)
     assert f"🔁 {first} runs: {printed.why[first][0]}\n" in result.out
     again = habitat.project.doit(f"plan:{habitat.name}")
     assert (again.code, again.out) == (0, f"{habitat.name}: nothing to do\n")
