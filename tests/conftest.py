@@ -16,6 +16,7 @@ import textwrap
 import threading
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -61,9 +62,16 @@ def pytest_configure() -> None:
             folder.chmod(folder.stat().st_mode | 0o011)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast ones first."""
-    items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Fast ones first. In one of several processes: the files that take long first, so that all end together."""
+    shared = hasattr(config, "workerinput")
+    sizes = Counter(item.path for item in items)
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        is_slow = item.get_closest_marker("engine") is not None
+        return is_slow != shared, -sizes[item.path] if shared else 0
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
