@@ -164,7 +164,7 @@ def _passing_signals(process: Piped) -> Iterator[None]:
         # In a thread, since the signal may have interrupted a request to the engine.
         threading.Thread(target=process.send_signal, args=(name,), daemon=True).start()
 
-    before = {number: signal.signal(number, pass_on) for number in signals.heeded()}
+    before = {number: signal.signal(number, pass_on) for number in signals.ending_signals()}
     try:
         yield
     finally:

@@ -94,7 +94,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
     user_ids = attempt(lambda: _user_ids(scope, config.uid), None)
     entry = attempt(lambda: entry_point(scope, config.entry), EntryPoint())
-    confined = attempt(lambda: build(scope, config.build), Build())
+    build_section = attempt(lambda: build(scope, config.build), Build())
     return Habitat(
         name=name,
         folder=scope.layers[-1].folder,
@@ -117,7 +117,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
             scope, config.tests, has_init=bool(config.entry.init_command.strip()) or scope.is_wrong("entry")
         ),
         entry=entry,
-        build=confined,
+        build=build_section,
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=dockerfile_name,

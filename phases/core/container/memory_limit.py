@@ -27,7 +27,7 @@ def report(engine: Engine, container: str, key: str, limit: int, before: int = 0
         limit: The limit in bytes, 0 for none. Then nothing is asked.
         before: How many were killed before, of all since the container started.
     """
-    return killed(key, limit) if limit and kills(engine, container) > before else ""
+    return message(key, limit) if limit and kills(engine, container) > before else ""
 
 
 def kills(engine: Engine, container: str) -> int:
@@ -67,7 +67,7 @@ class KillCounter:
         return report(self._engine, self._container, self._key, self._limit, self._before)
 
 
-def killed(key: str, limit: int) -> str:
+def message(key: str, limit: int) -> str:
     """Return the sentence that names the limit at which a process was killed."""
     return f"a process was killed at the memory limit, {key}: {_shown(limit)}"
 

@@ -77,16 +77,16 @@ class _DockerfileWriter:
 
     def write(self) -> EjectedBuild:
         self._out.lines += self._first_stages()
-        unkept: list[tuple[Phase, list[Step]]] = []
+        test_steps: list[tuple[Phase, list[Step]]] = []
         for phase in habitat_phases(self._habitat):
             steps = [step for step in phase.plan(self._habitat) if not isinstance(step, FromDockerfile)]
             if not phase.SNAPSHOT:
                 # The image has nothing of what hooks and tests write there. Checks of paths can fail the build.
                 self._phase(phase, [step for step in steps if isinstance(step, RequirePaths)])
-                unkept.append((phase, [step for step in before_init(steps) if not isinstance(step, RequirePaths)]))
+                test_steps.append((phase, [step for step in before_init(steps) if not isinstance(step, RequirePaths)]))
                 continue
             if phase.NAME == "final":
-                self._test_stage(unkept)
+                self._test_stage(test_steps)
             if phase.NAME == "setup" and self._habitat.caches:
                 self._cache_stage(phase)
             self._phase(phase, steps, *(self._final_stage() if phase.NAME == "final" else []))
@@ -95,7 +95,7 @@ class _DockerfileWriter:
         at = self._out.lines.index(CONTEXT_STAGE[-1]) + 1
         self._out.lines[at:at] = self._context_copies()
         text = "\n".join(fold(line) for line in self._out.lines) + "\n"
-        stages = (*((TESTED,) if any(steps for _, steps in unkept) else ()), FINAL)
+        stages = (*((TESTED,) if any(steps for _, steps in test_steps) else ()), FINAL)
         return EjectedBuild(text, self._out.context, self._own_folder, self._steps.needs_newline, stages)
 
     def _final_stage(self) -> list[str]:

@@ -64,7 +64,7 @@ def end_error(
     init = habitat.entry.init_command
     limit, killed = habitat.entry.limits.memory, ""
     if current and current.out_of_memory and limit:
-        killed = f" ({memory_limit.killed('entry.limits.memory', limit)})"
+        killed = f" ({memory_limit.message('entry.limits.memory', limit)})"
     remedies = ["raise the limit"] if killed else [_init_remedy(project, log)] if init else []
     if not is_new(container.name):  # such a one is removed
         remedies.append(f"see docker logs {container.name}")

@@ -70,12 +70,12 @@ class SecretStore:
     def _value(self, secret: Secret) -> bytes | None:
         if secret.command:
             self._agree(secret.habitat)
-        anyones = replace(secret, habitat="")  # another habitat may have the same one
+        shareable = replace(secret, habitat="")  # another habitat may have the same one
         with self._lock:  # two habitats built at once must not ask the person twice
-            is_new = anyones not in self._values
+            is_new = shareable not in self._values
             if is_new:
-                self._values[anyones] = self._fetch(anyones)
-            data = self._values[anyones]
+                self._values[shareable] = self._fetch(shareable)
+            data = self._values[shareable]
         if is_new and data is not None:
             self._check_length(secret, data)
         return data

@@ -168,7 +168,7 @@ def _signals() -> Iterator[None]:
         signal.alarm(_PATIENCE)
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, stop) for number in signals.heeded()}
+    before = {number: signal.signal(number, stop) for number in signals.ending_signals()}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -176,7 +176,7 @@ def _signals() -> Iterator[None]:
 
 def _end_at_once_from_now() -> None:
     """Let the next signal end the process. Not SIGHUP: a terminal that closes sends it twice, once by its shell."""
-    for number in signals.heeded():
+    for number in signals.ending_signals():
         signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else _end_at_once)
 
 

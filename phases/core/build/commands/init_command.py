@@ -165,7 +165,7 @@ class InitCommand:
         except (NotFound, Conflict):
             return StepError("its container was removed", where=self._origin, remedy="run the same command again")
         key, limit = self._container.memory_limit
-        killed = f" ({memory_limit.killed(key, limit)})" if limit and current and current.out_of_memory else ""
+        killed = f" ({memory_limit.message(key, limit)})" if limit and current and current.out_of_memory else ""
         remedy = architecture_remedy(log, engine.platform) or "write an entry.init_command that keeps running"
         return StepError(
             f"the init command ended: {init}{killed}",

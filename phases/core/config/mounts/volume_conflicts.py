@@ -141,10 +141,10 @@ def _check_nested(inner: Mount, outer: Mount, path: str) -> None:
 def _check_written(habitat: Habitat, problems: Problems) -> None:
     for volume in habitat.volumes:
         dest = _absolute(habitat, volume.dest, "")
-        refused: list[str] = []
+        refused_paths: list[str] = []
         for subject, path, origin in written_paths(habitat, dest):
-            if within(path, dest) and not any(within(path, above) for above in refused):
-                refused.append(path)
+            if within(path, dest) and not any(within(path, above) for above in refused_paths):
+                refused_paths.append(path)
                 problem = f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})"
                 problems.add(ConfigError(problem, where=origin, remedy="write another path for one of them"))
 

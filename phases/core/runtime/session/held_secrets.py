@@ -48,17 +48,17 @@ def _values(project: Project, habitat: Habitat, *, keeps_optional: bool) -> Iter
         try:
             values = project.vault.values([secret])
         except SecretError:
-            held = _held(project, habitat, secret)
+            held = _value_in_container(project, habitat, secret)
             if held is None:
                 raise
             yield held
             continue
         yield from values
-        if not values and keeps_optional and (held := _held(project, habitat, secret)):
+        if not values and keeps_optional and (held := _value_in_container(project, habitat, secret)):
             yield held
 
 
-def _held(project: Project, habitat: Habitat, secret: Secret) -> Value | None:
+def _value_in_container(project: Project, habitat: Habitat, secret: Secret) -> Value | None:
     """Return the value that the running container of the habitat was given."""
     with suppress(EngineError):
         container = own_container(project, habitat.name)
