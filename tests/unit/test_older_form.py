@@ -88,6 +88,11 @@ LOST = {
     "{config.repositories.0.path}": ("tests: ['{config.repositories.0.path}/t']\nscripts:", "write the value in its"),
     "scripts[0].shell": ("scripts: [{shell: bash, commands: [x]}]", "there is no key shell there"),
     "timeout.env": ("timeout: {env: soon}", "soon is not a time from 1s to 365d"),
+    "container.user": ("environment: A=1\ncontainer: {user: x}", "env is not a list: add USER=x to it"),
+    "claude": ("entry: {command: a}\nclaude: b", "entry is not of the same kind: write one of them"),
+    "timeout.setup": ("timeouts: {setup: 1s}\ntimeout: {setup: 5m}", "timeouts already has it"),
+    "environment.A": ("environment: {A: [x]}", "its value is not a text"),
+    "setup.root.run_as": ("setup: {user: {run_as: root, commands: [a]}, root: {a: b}}", "it has no list of commands"),
     "claude.command": ("entry: {command: a}\nclaude: {command: b}", "entry already has it"),
 }
 
@@ -145,6 +150,17 @@ def test_config_of_today_has_nothing_of_the_older_form(tmp_path: Path) -> None:
 def test_anchor_in_older_form_is_refused_with_its_line() -> None:
     with pytest.raises(ConfigError, match=r"^config\.yaml:2: the anchor &a can't be converted: write the value at"):
         converted("scripts:\n  - &a {commands: [x]}\n  - *a\n")
+
+
+@pytest.mark.parametrize("text", ["? environment\n: {A: 1}\n", "? setup\n: ? user\n  : {run_as: x, commands: [a]}\n"])
+def test_older_config_that_cannot_be_edited_is_refused_with_its_file(text: str) -> None:
+    yaml.safe_load(text)
+    with pytest.raises(ConfigError) as excinfo:
+        converted(text)
+    assert str(excinfo.value).startswith("config.yaml: can't be converted (")
+    assert excinfo.value.remedy.startswith(
+        "write its lists and mappings without brackets, one element a line, then run"
+    )
 
 
 # Whole projects
@@ -341,6 +357,20 @@ def test_older_system_layer_alone_leaves_no_backup_of_missing_shared_layer(demo:
     assert sorted(path.name for path in (demo.root / "shared").iterdir()) == ["config.yaml", "gitconfig"]
 
 
+@pytest.mark.parametrize(
+    "shared", ["{}", "{env: [A=1]}", "env: [A=1]", "env:\n  - A=1", "env: {}", "env:", "# A=1", ""]
+)
+def test_older_system_layer_is_put_before_shared_layer_in_any_form(demo: DemoProject, shared: str) -> None:
+    write(demo.root, "shared/config.yaml", f"{shared}\n")
+    write(demo.root, "system/config.yaml", "name: system-setup\nenv: [B=2,  # two\n  C=3]\n")
+    layer = migrated(demo).layers[-1]
+    own = ["A=1"] if "env: [A" in shared or "- A" in shared else []
+    assert layer.text
+    assert yaml.safe_load(layer.text)["env"] == ["B=2", "C=3", *own]
+    assert "# two" in layer.text
+    assert [row for row in layer.rows if not row.place] == []
+
+
 def test_older_shared_layer_of_config_of_today_is_migrated_alone(demo: DemoProject) -> None:
     text = "# today\nbase_image: base:1\n"
     write(demo.root, "habitats/demo/config.yaml", text)
@@ -437,7 +467,7 @@ def test_older_config_with_other_mistakes_keeps_their_remedies(demo: DemoProject
     remedies = {str(error.where): error.remedy for error in (excinfo.value, *excinfo.value.others)}
     shown = "habitats/demo/config.yaml"
     assert list(remedies) == [f"{shown}:2", f"{shown}:3", f"{shown}:4"]
-    assert remedies[f"{shown}:2"].startswith("write host, or a number from 1 to ")
+    assert remedies[f"{shown}:2"].startswith("write host")
     assert remedies[f"{shown}:2"].endswith(f"; {hint}")
     assert remedies[f"{shown}:3"] == hint
     assert "claude-habitat" not in remedies[f"{shown}:4"]

@@ -34,7 +34,8 @@ _MAX_DEPTH = 50
 _PLAIN_TAGS = "str seq map null bool int float timestamp merge value"
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in _PLAIN_TAGS.split())
 
-_NULLS = {"", "~", "null", "Null", "NULL"}
+#: Texts that mean no value, unless they are in quotes.
+NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _BLOCK_IN_LIST = re.compile(r"( *)- *[|>][+-]?\d?\s*")
 
 
@@ -191,7 +192,7 @@ class _Converter:
         if "\0" in node.value:
             raise ConfigError("a value contains a NUL byte", where=origin, remedy="remove it")
         self._check_dashes(node)
-        is_null = not node.style and node.value in _NULLS  # an unquoted value has the style None or ""
+        is_null = not node.style and node.value in NULLS  # an unquoted value has the style None or ""
         return Tree(None if is_null else str(node.value), origin)
 
     def _check_dashes(self, node: yaml.ScalarNode) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from phases.core.migrate.older_form import edits
-from phases.core.migrate.older_form.document import Document, Pair, indented, is_block_scalar, last_line
+from phases.core.migrate.older_form import brackets, edits
+from phases.core.migrate.older_form.document import Document, Pair, indented, last_line
 from phases.core.migrate.older_form.points import convert_point
-from phases.core.migrate.older_form.sections import drop, quoted
+from phases.core.migrate.older_form.sections import drop, existing, move, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,17 +38,7 @@ def scripts(document: Document, user: str) -> None:
         edits.remove(document, pair)
         return
     document.report(pair.key, "scripts", "hooks")
-    _rename_to_hooks(document, "scripts")
-
-
-def _rename_to_hooks(document: Document, name: str) -> None:
-    """Give a list the key `hooks`, or add it to the list that has this key."""
-    pair = document.pair(name)
-    assert pair
-    if document.pair("hooks") is None:
-        edits.rename(document, pair, "hooks")
-    elif not edits.move_children(document, name, "hooks"):
-        document.rows[-1].place, document.rows[-1].why = "", "hooks is there too, and not a list"
+    move(document, "scripts", "hooks")
 
 
 def _order(document: Document, index: int) -> int:
@@ -65,10 +55,10 @@ def _sort(document: Document, orders: Sequence[int]) -> None:
     wanted = sorted(places, key=lambda index: orders[index])
     if wanted == places:
         return
-    edits.to_block(document, "scripts")
+    brackets.to_block(document, "scripts")
     node = document.node("scripts")
     assert node
-    starts = [edits.comments_above(document, item.start_mark.line) for item in node.value]
+    starts = [edits.comments_above(document, edits.line_of_item(document, item)) for item in node.value]
     ends = [*starts[1:], last_line(node) + 1]
     items = [document.lines[start:end] for start, end in zip(starts, ends, strict=True)]
     sources = dict(zip(places, wanted, strict=True))
@@ -82,7 +72,7 @@ def _script(document: Document, index: int, user: str) -> None:
         if name not in _HOOK_KEYS and (pair := document.pair(*path, name)):
             drop(document, pair, f"scripts[{index}].{name}")
     _commands_to_list(document, *path)
-    if (pair := document.pair(*path, "run_as")) and _is_user(str(pair.value.value), user):
+    if (pair := document.pair(*path, "run_as")) and _is_user(str(pair.value.value).strip(), user):
         edits.replace(document, pair.value, "user")
     node = document.node(*path)
     if not convert_point(document, *path) and isinstance(node, yaml.MappingNode) and node.value:
@@ -91,9 +81,9 @@ def _script(document: Document, index: int, user: str) -> None:
         edits.insert(document, node, "after: tools")
 
 
-def _commands_to_list(document: Document, *path: str | int) -> None:
+def _commands_to_list(document: Document, *path: str | int, key: str = "commands") -> None:
     """Write a single command as a list, and remove blank ones."""
-    pair = document.pair(*path, "commands")
+    pair = document.pair(*path, key)
     if pair is None:
         return
     if isinstance(pair.value, yaml.ScalarNode) and pair.value.value.strip():
@@ -101,10 +91,10 @@ def _commands_to_list(document: Document, *path: str | int) -> None:
             edits.replace(document, pair.value, f"[{quoted(str(pair.value.value))}]")
         else:
             _wrap(document, pair)
-    for index in reversed(document.indexes(*path, "commands")):
-        text = document.scalar(*path, "commands", index)
+    for index in reversed(document.indexes(*path, key)):
+        text = document.scalar(*path, key, index)
         if text is not None and not text.strip():
-            edits.remove_item(document, *path, "commands", index)
+            edits.remove_item(document, *path, key, index)
 
 
 def _wrap(document: Document, pair: Pair) -> None:
@@ -132,53 +122,61 @@ def setup(document: Document, user: str, *, after_repos: bool) -> None:
     blocks = [name for name in document.names("setup") if isinstance(document.node("setup", name), yaml.MappingNode)]
     if not blocks:
         return
-    edits.to_block(document, "setup")
-    for name in blocks:
-        _unwrap(document, name, user)
+    brackets.to_block(document, "setup")
+    # Two users may be one, or have each other's names.
+    names = {f"{name} of the older form": _unwrap(document, name, user) for name in blocks}
+    for name, new in names.items():
+        if new:
+            _rename_or_append(document, name, new)
     if after_repos and document.indexes("repos"):
         _to_hooks(document, document.names("setup"))
 
 
-def _unwrap(document: Document, name: str, user: str) -> None:
-    """Write `NAME: {run_as: USER, commands: LIST}` as `USER: LIST`."""
+def _unwrap(document: Document, name: str, user: str) -> str:
+    """Write `NAME: {run_as: USER, commands: LIST}` as `NAME of the older form: LIST`.
+
+    Returns:
+        The key that it has today, "" if it has no commands.
+    """
     path = ("setup", name)
+    brackets.to_block(document, *path)
     _commands_to_list(document, *path)
-    run_as = document.scalar(*path, "run_as") or ""
+    run_as = (document.scalar(*path, "run_as") or "").strip()
     for key in document.names(*path):
-        if key not in ("run_as", "commands") and (pair := document.pair(*path, key)):
+        pair = existing(document, *path, key)
+        if key == "run_as":
+            edits.remove(document, pair)
+        elif key != "commands":
             drop(document, pair, f"setup.{name}.{key}")
-    pair, commands = document.pair(*path), document.pair(*path, "commands")
-    assert pair
     new = "user" if _is_user(run_as, user) else run_as
+    pair, commands = existing(document, *path), document.node(*path, "commands")
     document.report(pair.key, f"setup.{name}.run_as", f"setup.{new}")
-    if commands is None or not commands.value.value or isinstance(commands.value, yaml.MappingNode):
+    if not isinstance(commands, yaml.SequenceNode) or not commands.value:
         document.rows[-1].place, document.rows[-1].why = "", "it has no list of commands"
         edits.remove(document, pair)
+        return ""
+    edits.replace_by_child(document, pair, "commands")
+    edits.rename(document, existing(document, *path), f"{name} of the older form")
+    return new
+
+
+def _rename_or_append(document: Document, name: str, target: str) -> None:
+    """Give the commands of a user in `setup:` the key of today, or append them to those that it has."""
+    if document.scalar("setup", target):
+        _commands_to_list(document, "setup", key=target)
+    if document.indexes("setup", target):
+        edits.move_children(document, ("setup", name), ("setup", target))
         return
-    is_block = isinstance(commands.value, yaml.SequenceNode) and not commands.value.flow_style
-    first, last = commands.value.start_mark, last_line(commands.value)
-    body = document.lines[first.line : last + 1]
-    header = " " * pair.key.start_mark.column + f"{new}:"
-    if is_block:
-        above = document.lines[pair.key.start_mark.line + 1 : first.line]
-        between = [line for line in above if line.lstrip().startswith("#")]
-        behind = edits.comment_behind(document.lines[pair.key.start_mark.line])
-        behind += edits.comment_behind(document.lines[commands.key.start_mark.line])
-        rows = [header + behind, *between, *body]
-    else:
-        text = edits.text_of(document, commands.value)
-        behind = "" if is_block_scalar(commands.value) else document.lines[last][pair.value.end_mark.column :]
-        rows = [f"{header} {text[0]}", *text[1:]]
-        rows[-1] += behind if last == pair.value.end_mark.line else ""
-    end = last_line(pair.value, pair.key)
-    start = pair.key.start_mark.line
-    document.set_lines(start, max(end, last) + 1 - start, rows)
+    if empty := document.pair("setup", target):
+        edits.remove(document, empty)
+    edits.rename(document, existing(document, "setup", name), quoted(target))
 
 
 def _to_hooks(document: Document, users: Iterable[str]) -> None:
     """Write `setup:` with its users as hooks after phase repos, root's first."""
-    pair = document.pair("setup")
-    assert pair
+    for name in users:
+        _commands_to_list(document, "setup", key=name)
+    pair = existing(document, "setup")
     first = pair.key.start_mark.line
     rows: list[str] = []
     for name in sorted(users, key=lambda user: user != "root"):
@@ -191,16 +189,17 @@ def _to_hooks(document: Document, users: Iterable[str]) -> None:
         while comments - 1 > first and document.lines[comments - 1].lstrip().startswith("#"):
             comments -= 1
         rows += ["  " + line.strip() for line in document.lines[comments:start]]
-        rows += [f"  - run_as: {name}", "    after: repos"]
+        rows += [f"  - run_as: {quoted(name)}", "    after: repos"]
         value = block.value
         if isinstance(value, yaml.SequenceNode) and not value.flow_style:
             shift = max(6 - value.start_mark.column, 0)
             behind = edits.comment_behind(document.lines[start])
             rows += [f"    commands:{behind}", *(indented(line, shift) for line in document.lines[start + 1 : end])]
         else:
-            text = document.lines[start][value.start_mark.column :]
-            rows += [f"    commands: {text}", *document.lines[start + 1 : end]]
+            text = edits.text_of(document, value)
+            text[-1] += "".join(f"  {words}" for words in edits.comments_of(document, block))
+            rows += [f"    commands: {text[0]}", *text[1:]]
     document.report(pair.key, "setup", "hooks", "after phase repos, as they ran after the clones")
     end = last_line(pair.value, pair.key) + 1
     document.set_lines(first, end - first, [f"setup:{edits.comment_behind(document.lines[first])}", *rows])
-    _rename_to_hooks(document, "setup")
+    move(document, "setup", "hooks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,11 @@ import yaml
 
 from phases.core.config import older_form, yaml_tree
 from phases.core.errors import ConfigError
-from phases.core.migrate.older_form import commands, edits, entry_and_timeouts, sections
+from phases.core.migrate.older_form import brackets, commands, edits, entry_and_timeouts, sections, volumes
 from phases.core.migrate.older_form.document import Document, scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from phases.core.migrate.result import ReportRow
 
@@ -46,29 +47,61 @@ def convert(text: str, shown: str, *, is_local: bool) -> Converted:
         is_local: Whether it is a habitat's own config; else it is that of a layer below.
 
     Raises:
-        ConfigError: It has an anchor, whose value is at several places.
+        ConfigError: It has an anchor, whose value is at several places, or can't be edited line by line.
     """
+    with refusing(shown):
+        _check_anchors(text, shown)
+        document, build_args = _convert(text, shown, is_local=is_local)
+        config = document.text.rstrip() + "\n"
+        check(config, shown)
+    return Converted(config, sorted(document.rows, key=lambda row: row.line), build_args)
+
+
+def _check_anchors(text: str, shown: str) -> None:
+    """Refuse an anchor, whose value is at several places."""
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
         if isinstance(token, yaml.AnchorToken):
             where = f"{shown}:{token.start_mark.line + 1}"
             problem = f"the anchor &{token.value} can't be converted"
             raise ConfigError(problem, where=where, remedy="write the value at each place that uses it")
+
+
+@contextmanager
+def refusing(shown: str) -> Iterator[None]:
+    """Raise ConfigError where a config is written in a way that can't be edited line by line."""
+    try:
+        yield
+    except (yaml.YAMLError, AssertionError, ValueError, LookupError) as error:
+        first = next(iter(str(error).splitlines()), "") or type(error).__name__
+        remedy = "write its lists and mappings without brackets, one element a line, then run the same command again"
+        raise ConfigError(f"can't be converted ({first})", where=shown, remedy=remedy) from error
+
+
+def check(config: str, shown: str) -> None:
+    """Check that a converted config can be read. Raises ValueError."""
+    try:
+        yaml_tree.parse(config.encode(), layer="local", shown=shown)
+    except ConfigError as error:
+        raise ValueError(f"the result would have this error: {error.message}") from error
+
+
+def _convert(text: str, shown: str, *, is_local: bool) -> tuple[Document, dict[str, str]]:
+    """Return the edited config, and the arguments for the build of its Dockerfile."""
     document = Document(text)
-    edits.root_to_block(document)
+    brackets.root_to_block(document)
     _convert_references(document, shown)
     build_args = sections.image(document)
     sections.environment(document)
     sections.repos(document)
     sections.files(document)
-    sections.volumes(document)
+    volumes.volumes(document)
     user = entry_and_timeouts.entry(document)
     entry_and_timeouts.timeouts(document)
     commands.scripts(document, user)
     commands.setup(document, user, after_repos=is_local)
     if not is_local:
         sections.names_of_layer(document)
-    rows = sorted(document.rows, key=lambda row: row.line)
-    return Converted(document.text.rstrip() + "\n", rows, build_args)
+    return document, build_args
 
 
 def _convert_references(document: Document, shown: str) -> None:

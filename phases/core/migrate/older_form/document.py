@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
+from phases.core.config.yaml_tree import NULLS
 from phases.core.migrate.result import ReportRow
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Document:
 
     def __init__(self, text: str) -> None:
         self.rows: list[ReportRow] = []
-        self.lines = text.splitlines()
+        self.lines = text.removeprefix("\ufeff").splitlines()
         self._numbers = list(range(1, len(self.lines) + 1))
         self._root: yaml.MappingNode | None = None
 
@@ -42,10 +43,13 @@ class Document:
 
     @property
     def root(self) -> yaml.MappingNode:
-        """The whole config. An empty file is an empty mapping."""
+        """The whole config. An empty file is an empty mapping, and `null` or `~` is the text "", as no value is."""
         if self._root is None:
             node = yaml.compose(self.text, Loader=yaml.SafeLoader)
             self._root = node if isinstance(node, yaml.MappingNode) else yaml.MappingNode("tag:yaml.org,2002:map", [])
+            for scalar in scalars(self._root):
+                if not scalar.style and scalar.value in NULLS:
+                    scalar.value = ""
         return self._root
 
     def pair(self, *path: str | int) -> Pair | None:
@@ -112,13 +116,26 @@ def last_line(node: yaml.Node, key: yaml.Node | None = None) -> int:
     if not isinstance(node, yaml.CollectionNode) or node.flow_style:
         if is_block_scalar(node):
             return _end_of_block(node)
-        if isinstance(node, yaml.ScalarNode) and not node.style and not node.value and key is not None:
+        if key is not None and is_absent(node):
             return key.end_mark.line
         return node.end_mark.line
     if not node.value:
         return key.end_mark.line if key is not None else node.start_mark.line
     last = node.value[-1]
     return last_line(last[1], last[0]) if isinstance(last, tuple) else last_line(last)
+
+
+def between(document: Document, start: yaml.Mark, end: yaml.Mark) -> list[str]:
+    """Return the text between two marks, by line."""
+    rows = document.lines[start.line : end.line + 1]
+    rows[-1] = rows[-1][: end.column]
+    rows[0] = rows[0][start.column :]
+    return rows
+
+
+def is_absent(node: yaml.Node) -> bool:
+    """Return whether a node is the value of a key that has none."""
+    return bool(node.start_mark.index == node.end_mark.index)
 
 
 def is_block_scalar(node: yaml.Node) -> bool:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from phases.core.migrate.older_form.document import indented, is_block_scalar, last_line
+from phases.core.migrate.older_form.brackets import remove_element, to_block
+from phases.core.migrate.older_form.document import Pair, between, indented, is_absent, is_block_scalar, last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from phases.core.migrate.older_form.document import Document, Pair
+    from phases.core.migrate.older_form.document import Document
 
 
 def rename(document: Document, pair: Pair, name: str) -> None:
@@ -48,23 +49,38 @@ def insert(document: Document, mapping: yaml.MappingNode, text: str) -> None:
 
 
 def remove(document: Document, pair: Pair) -> None:
-    """Remove a pair with its lines. A mapping that had no other pair is empty then."""
+    """Remove a pair with its lines; the comment behind its value stays. A mapping without other pairs is empty then."""
     pairs, number = pair.mapping.value, pair.mapping.value.index((pair.key, pair.value))
     if pair.mapping.flow_style:
-        _remove_in_brackets(document, pair.mapping, number)
-    elif number == 0 and len(pairs) > 1 and _starts_after_dash(document, pair.key):
-        start, following = pair.key.start_mark, pairs[1][0].start_mark
-        line = document.lines[following.line]
-        moved = document.lines[start.line][: start.column] + line[following.column :]
-        document.set_lines(following.line, 1, [moved])
-        document.set_lines(start.line, last_line(pair.value, pair.key) + 1 - start.line, [])
-    elif len(pairs) == 1 and _starts_after_dash(document, pair.key):
-        start = pair.key.start_mark
-        count = last_line(pair.value, pair.key) + 1 - start.line
-        document.set_lines(start.line, count, [document.lines[start.line][: start.column] + "{}"])
+        remove_element(document, pair.mapping, number)
+        return
+    start, end = pair.key.start_mark, last_line(pair.value, pair.key) + 1
+    before = document.lines[start.line][: start.column]
+    rows = [" " * (len(before) - len(before.lstrip())) + text.strip() for text in comments_of(document, pair)]
+    if not before.strip():
+        document.set_lines(start.line, end - start.line, rows)
+    elif len(pairs) == 1:
+        document.set_lines(start.line, end - start.line, [*rows, before + "{}"])
     else:
-        start_line = pair.key.start_mark.line
-        document.set_lines(start_line, last_line(pair.value, pair.key) + 1 - start_line, [])
+        following = pairs[number + 1][0].start_mark
+        moved = before + document.lines[following.line][following.column :]
+        document.set_lines(
+            start.line, following.line + 1 - start.line, [*rows, *document.lines[end : following.line], moved]
+        )
+
+
+def comments_of(document: Document, pair: Pair) -> list[str]:
+    """Return the comments in the lines of a pair in a block, apart from those in its value."""
+    ends = [pair.key.end_mark, pair.value.start_mark]
+    if is_block_scalar(pair.value):
+        start = pair.value.start_mark
+        gaps = [*between(document, *ends), document.lines[start.line][start.column :]]
+    elif isinstance(pair.value, yaml.CollectionNode) and not pair.value.flow_style:
+        gaps = between(document, *ends)
+    else:
+        line = document.lines[pair.value.end_mark.line]
+        gaps = [*between(document, *ends), line[pair.value.end_mark.column :]]
+    return [f"#{text}" for _, sign, text in (gap.partition("#") for gap in gaps) if sign]
 
 
 def comment_out(document: Document, pair: Pair) -> bool:
@@ -74,7 +90,7 @@ def comment_out(document: Document, pair: Pair) -> bool:
     if pair.mapping.flow_style or _starts_after_dash(document, pair.key) or " #" not in "".join(rows):
         return False
     indent = " " * start.column
-    document.set_lines(start.line, end - start.line, [f"{indent}# {row[start.column :]}" for row in rows])
+    document.set_lines(start.line, end - start.line, [f"{indent}# {row[start.column :]}".rstrip() for row in rows])
     return True
 
 
@@ -85,45 +101,70 @@ def remove_item(document: Document, *path: str | int) -> None:
     assert isinstance(items, yaml.SequenceNode)
     assert isinstance(index, int)
     if items.flow_style:
-        _remove_in_brackets(document, items, index)
+        remove_element(document, items, index)
     else:
-        start = items.value[index].start_mark.line
+        start = line_of_item(document, items.value[index])
         document.set_lines(start, last_line(items.value[index]) + 1 - start, [])
 
 
-def add_item(document: Document, key: str, text: str, *, at: int) -> None:
-    """Append an item to the top-level list `key`, which is made behind the line `at` if it is missing."""
+def line_of_item(document: Document, item: yaml.Node) -> int:
+    """Return the index of the line with the dash of an item of a list in a block. The item may begin below it."""
+    number, column = item.start_mark.line, item.start_mark.column
+    while number and not document.lines[number][:column].lstrip().startswith("-"):
+        number, column = number - 1, len(document.lines[number - 1])
+    return number
+
+
+def add_item(document: Document, key: str, text: str, *, at: int) -> bool:
+    """Append an item to the top-level list `key`, which is written behind the line `at` if it is missing.
+
+    Returns:
+        Whether that was possible: whether the key has a list.
+    """
     pair = document.pair(key)
-    if pair is None or (isinstance(pair.value, yaml.ScalarNode) and not pair.value.value):
-        header = [] if pair else [f"{key}:"]
-        document.set_lines((pair.key.start_mark.line if pair else at) + 1, 0, [*header, f"  - {text}"])
-        return
-    assert isinstance(pair.value, yaml.SequenceNode)
+    if pair is None or not pair.value.value:
+        header = f"{key}:"
+        if pair:
+            header += "".join(f"  {text}" for text in comments_of(document, pair)[:1])
+            at = pair.key.start_mark.line - 1
+            document.set_lines(at + 1, last_line(pair.value, pair.key) - at, [])
+        document.set_lines(at + 1, 0, [header, f"  - {text}"])
+        return True
+    if not isinstance(pair.value, yaml.SequenceNode):
+        return False
     if pair.value.flow_style:
-        line, column = pair.value.end_mark.line, pair.value.end_mark.column - 1
-        old = document.lines[line]
-        document.set_lines(line, 1, [f"{old[:column]}{', ' if pair.value.value else ''}{text}{old[column:]}"])
-    else:
-        column = pair.value.start_mark.column
-        document.set_lines(last_line(pair.value) + 1, 0, [" " * column + f"- {text}"])
+        end = pair.value.value[-1].end_mark
+        line = document.lines[end.line]
+        document.set_lines(end.line, 1, [f"{line[: end.column]}, {text}{line[end.column :]}"])
+        return True
+    column = pair.value.start_mark.column
+    document.set_lines(last_line(pair.value) + 1, 0, [" " * column + f"- {text}"])
+    return True
 
 
 def comment(document: Document, node: yaml.Node, text: str) -> None:
-    """Write a comment behind a value, which ends its line. It is dropped if there is one."""
-    line = document.lines[node.end_mark.line]
-    if not line[node.end_mark.column :].strip():
-        document.set_lines(node.end_mark.line, 1, [f"{line.rstrip()}  # {' '.join(text.split())}"])
+    """Write a comment behind an item of a block list, if its first line ends there, or else above it."""
+    first = line_of_item(document, node)
+    words = f"# {' '.join(text.split())}"
+    line = document.lines[first]
+    is_block = isinstance(node, yaml.MappingNode) and not node.flow_style and bool(node.value)
+    value = node.value[0][1] if is_block else node
+    end = value.end_mark
+    if end.line == first and not is_block_scalar(value) and not line[end.column :].strip():
+        document.set_lines(first, 1, [f"{line.rstrip()}  {words}"])
+    else:
+        document.set_lines(first, 0, [" " * (len(line) - len(line.lstrip())) + words])
 
 
-def move_children(document: Document, name: str, target_name: str) -> bool:
-    """Move what a top-level section has to the end of another one, with the comment above its key.
+def move_children(document: Document, path: Sequence[str], target_path: Sequence[str]) -> bool:
+    """Move what a section has to the end of another one, with the comment above its key.
 
     Returns:
         Whether that is possible: whether both are lists, or both are mappings.
     """
-    for key in (name, target_name):
-        to_block(document, key)
-    pair, other = document.pair(name), document.pair(target_name)
+    for each in (path, target_path):
+        to_block(document, *each)
+    pair, other = document.pair(*path), document.pair(*target_path)
     assert pair
     assert other
     source, target = pair.value, other.value
@@ -146,38 +187,22 @@ def move_children(document: Document, name: str, target_name: str) -> bool:
     return True
 
 
-def to_block(document: Document, name: str) -> None:
-    """Write a section that is in brackets with one line for each element."""
-    pair = document.pair(name)
-    if pair is None or not isinstance(pair.value, yaml.CollectionNode) or not pair.value.flow_style:
-        return
-    node = pair.value
-    rows = _rows(document, node, "  ")
-    first, last = document.lines[pair.key.start_mark.line], document.lines[node.end_mark.line]
-    header = (first[: node.start_mark.column].rstrip() + last[node.end_mark.column :]).rstrip()
-    count = node.end_mark.line + 1 - pair.key.start_mark.line
-    document.set_lines(pair.key.start_mark.line, count, [header, *rows])
-
-
-def root_to_block(document: Document) -> None:
-    """Write a config that is in brackets as a whole with one line for each key."""
-    root = document.root
-    if root.value and root.flow_style:
-        start, end = root.start_mark.line, root.end_mark.line
-        document.set_lines(start, end + 1 - start, _rows(document, root, ""))
-
-
-def _rows(document: Document, node: yaml.CollectionNode, indent: str) -> list[str]:
-    """Return a line for each element of a collection in brackets, with the comment behind it."""
-    dash = "- " * isinstance(node, yaml.SequenceNode)
-    ends = [item[1].end_mark if isinstance(item, tuple) else item.end_mark for item in node.value]
-    starts = [item[0].start_mark if isinstance(item, tuple) else item.start_mark for item in node.value]
-    rows = []
-    for start, end, following in zip(starts, ends, [*starts[1:], node.end_mark], strict=True):
-        gap = [line.partition("#")[2].strip() for line in _between(document, end, following)]
-        text = " ".join(line.strip() for line in _between(document, start, end))
-        rows.append(f"{indent}{dash}{text}" + "".join(f"  # {words}" for words in gap if words))
-    return rows
+def replace_by_child(document: Document, pair: Pair, name: str) -> None:
+    """Give a key the value of the only key `name` in its block, and keep the comments between them."""
+    assert isinstance(pair.value, yaml.MappingNode)
+    child = next(Pair(pair.value, key, value) for key, value in pair.value.value if key.value == name)
+    start, key = pair.key.start_mark, child.key.start_mark
+    header, *above = document.lines[start.line : key.line]
+    if isinstance(child.value, yaml.CollectionNode) and not child.value.flow_style:
+        behind = " " * key.column + comment_behind(document.lines[key.line]).strip()
+        body = document.lines[key.line + 1 : last_line(child.value) + 1]
+        rows = [header, *above, *([behind] if behind.strip() else []), *body]
+    else:
+        text = between(document, child.value.start_mark, child.value.end_mark)
+        text[-1] += "".join(f"  {words}" for words in comments_of(document, child))
+        first, sign, words = header.partition(" #")
+        rows = [*([" " * start.column + f"#{words}"] if sign else []), *above, f"{first.rstrip()} {text[0]}", *text[1:]]
+    document.set_lines(start.line, last_line(child.value) + 1 - start.line, rows)
 
 
 def text_of(document: Document, node: yaml.Node) -> list[str]:
@@ -185,15 +210,7 @@ def text_of(document: Document, node: yaml.Node) -> list[str]:
     if is_block_scalar(node):
         rows = document.lines[node.start_mark.line : last_line(node) + 1]
         return [rows[0][node.start_mark.column :], *rows[1:]]
-    return _between(document, node.start_mark, node.end_mark)
-
-
-def _between(document: Document, start: yaml.Mark, end: yaml.Mark) -> list[str]:
-    """Return the text between two marks, by line."""
-    rows = document.lines[start.line : end.line + 1]
-    rows[-1] = rows[-1][: end.column]
-    rows[0] = rows[0][start.column :]
-    return rows
+    return between(document, node.start_mark, node.end_mark)
 
 
 def comment_behind(line: str) -> str:
@@ -218,21 +235,13 @@ def _starts_after_dash(document: Document, key: yaml.ScalarNode) -> bool:
     return document.lines[key.start_mark.line][: key.start_mark.column].strip() != ""
 
 
-def _remove_in_brackets(document: Document, node: yaml.CollectionNode, number: int) -> None:
-    spans = [
-        (item[0].start_mark, item[1].end_mark) if isinstance(item, tuple) else (item.start_mark, item.end_mark)
-        for item in node.value
-    ]
-    start, end = spans[number]
-    if number:
-        start = spans[number - 1][1]
-    elif len(spans) > 1:
-        end = spans[1][0]
-    first, last = document.lines[start.line][: start.column], document.lines[end.line][end.column :]
-    document.set_lines(start.line, end.line + 1 - start.line, [first + last])
-
-
 def _replace_span(document: Document, node: yaml.Node, text: str) -> None:
-    start, end = node.start_mark, node.end_mark
-    line = document.lines[start.line][: start.column] + text + document.lines[end.line][end.column :]
-    document.set_lines(start.line, end.line + 1 - start.line, [line])
+    start, end, last = node.start_mark, node.end_mark, last_line(node)
+    before = document.lines[start.line][: start.column]
+    if is_absent(node) and before.endswith(":"):
+        before += " "
+    if is_block_scalar(node):
+        behind = comment_behind(document.lines[start.line][start.column :])
+    else:
+        behind = document.lines[end.line][end.column :]
+    document.set_lines(start.line, last + 1 - start.line, [before + text + behind])

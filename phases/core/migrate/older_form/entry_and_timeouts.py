@@ -6,9 +6,11 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+import yaml
+
 from phases.core.config import schema
 from phases.core.migrate.older_form import edits
-from phases.core.migrate.older_form.sections import LOST, drop, existing, quoted, rename_or_move
+from phases.core.migrate.older_form.sections import LOST, drop, existing, move, quoted
 
 if TYPE_CHECKING:
     from phases.core.migrate.older_form.document import Document, Pair
@@ -49,12 +51,17 @@ def entry(document: Document) -> str:
 
 def _to_variable(document: Document, pair: Pair, section: str) -> None:
     name, value = _VARIABLES[str(pair.key.value)], str(pair.value.value)
+    if not value or not isinstance(pair.value, yaml.ScalarNode):
+        drop(document, pair, f"{section}.{pair.key.value}", "it has no text")
+        return
     document.report(pair.key, f"{section}.{pair.key.value}", f"env.{name}")
     above = edits.first_line(document, existing(document, section)) - 1
     edits.remove(document, pair)
     present = [document.scalar("env", index) for index in document.indexes("env")]
     if value not in (f"${{{name}}}", f"${name}") and f"{name}={value}" not in present:
-        edits.add_item(document, "env", quoted(f"{name}={value}"), at=above)
+        row = document.rows[-1]
+        if not edits.add_item(document, "env", quoted(f"{name}={value}"), at=above):
+            row.place, row.why = "", f"env is not a list: add {name}={value} to it"
 
 
 def _to_entry(document: Document, section: str) -> None:
@@ -64,10 +71,7 @@ def _to_entry(document: Document, section: str) -> None:
             document.report(pair.key, section, "", "it has no keys")
         edits.remove(document, pair)
         return
-    rows = document.rows
-    document.rows = []
-    rename_or_move(document, pair, "entry")
-    document.rows = [*rows, *(row for row in document.rows if not row.place)]
+    move(document, section, "entry")
 
 
 def timeouts(document: Document) -> None:
@@ -82,27 +86,34 @@ def timeouts(document: Document) -> None:
             drop(document, pair, shown, f"{pair.value.value} is not a time from 1s to 365d")
         elif name == "per-phase":
             _for_each_phase(document, pair, limit)
-        elif name == "scripts" and document.pair("timeout", "tools"):
-            drop(document, pair, shown, "the limit of tools holds, since scripts run there")
         else:
-            target = "tools" if name == "scripts" else name
-            document.report(pair.key, shown, f"timeouts.{target}")
-            edits.replace(document, pair.value, limit)
-            edits.rename(document, existing(document, "timeout", name), target)
+            _for_phase(document, pair, limit)
     pair = existing(document, "timeout")
     if not pair.value.value:
         edits.remove(document, pair)
         return
-    rows = document.rows
-    document.rows = []
-    rename_or_move(document, pair, "timeouts")
-    document.rows = [*rows, *(row for row in document.rows if not row.place)]
+    move(document, "timeout", "timeouts")
+
+
+def _for_phase(document: Document, pair: Pair, limit: str) -> None:
+    name = str(pair.key.value)
+    target = "tools" if name == "scripts" else name
+    shown = f"timeout.{name}"
+    if name == "scripts" and document.pair("timeout", "tools"):
+        drop(document, pair, shown, "the limit of tools holds, since scripts run there")
+    elif document.scalar("timeouts", target):
+        drop(document, pair, shown, "timeouts already has it")
+    else:
+        document.report(pair.key, shown, f"timeouts.{target}")
+        edits.replace(document, pair.value, limit)
+        edits.rename(document, existing(document, "timeout", name), target)
 
 
 def _for_each_phase(document: Document, pair: Pair, limit: str) -> None:
-    names = [name for name in _PHASES_WITH_COMMANDS if not document.pair("timeout", name)]
-    if "tools" in names and document.pair("timeout", "scripts"):
-        names.remove("tools")
+    set_alone = {*document.names("timeout"), *document.names("timeouts")}
+    if "scripts" in set_alone:
+        set_alone.add("tools")
+    names = [name for name in _PHASES_WITH_COMMANDS if name not in set_alone]
     document.report(pair.key, "timeout.per-phase", "timeouts", f"for {', '.join(names)}" if names else "")
     for name in reversed(names):
         edits.insert(document, existing(document, "timeout", "per-phase").mapping, f"{name}: {limit}")

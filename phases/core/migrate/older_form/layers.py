@@ -15,14 +15,15 @@ from phases.core import layout
 from phases.core.config import older_form, yaml_tree
 from phases.core.errors import ConfigError
 from phases.core.files import atomic, safe_open
-from phases.core.migrate.older_form import backup, edits
-from phases.core.migrate.older_form.convert import convert
-from phases.core.migrate.older_form.document import Document, Pair, indented, last_line
-from phases.core.migrate.older_form.sections import quoted
+from phases.core.migrate.older_form import backup, brackets, edits
+from phases.core.migrate.older_form.convert import check, convert, refusing
+from phases.core.migrate.older_form.document import Document, indented, last_line
+from phases.core.migrate.older_form.sections import existing, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phases.core.migrate.older_form.document import Pair
     from phases.core.migrate.result import ReportRow
 
 # Bytes of a config.yaml.
@@ -91,9 +92,12 @@ def convert_layers(root: Path) -> list[MigratedLayer]:
     layers = []
     if system:
         document = Document(text)
+        brackets.root_to_block(document)
         below = convert(system.decode(), "system/config.yaml", is_local=False)
         layers.append(MigratedLayer("system/config.yaml", root / "system", system, None, tuple(below.rows)))
-        _put_below(document, _with_paths_from_root(root, below.text))
+        with refusing("shared/config.yaml"):
+            _put_below(document, _with_paths_from_root(root, below.text))
+            check(document.text, "shared/config.yaml")
         text, rows = document.text, [*rows, *document.rows]
     return [*layers, MigratedLayer(shown, folder, shared, text, tuple(rows))]
 
@@ -121,42 +125,46 @@ def _with_paths_from_root(root: Path, text: str) -> Document:
 
 
 def _put_below(document: Document, below: Document) -> None:
-    """Add the sections of another config, the elements of its lists before those that are there."""
+    """Add the sections of another config, the elements of its lists before those of the same list."""
     for name in below.names():
-        pair, own = below.pair(name), document.pair(name)
-        assert pair
-        start, end = _lines_of(below, pair)
+        pair, own = existing(below, name), document.pair(name)
         if own is None or not own.value.value:
             if own:
                 edits.remove(document, own)
+            start, end = _lines_of(below, pair)
             gap = [""] if document.lines else []
             document.set_lines(len(document.lines), 0, [*gap, *below.lines[start:end]])
         else:
-            _put_before(document, own, below, pair)
+            _put_before(document, below, (name,))
 
 
-def _put_before(document: Document, own: Pair, below: Document, pair: Pair) -> None:
+def _put_before(document: Document, below: Document, path: tuple[str, ...]) -> None:
     """Add what a section has to the section of the same name."""
+    for each in (document, below):
+        brackets.to_block(each, *path)
+    own, pair = existing(document, *path), existing(below, *path)
     if _is_block(own.value, yaml.SequenceNode) and _is_block(pair.value, yaml.SequenceNode):
         shift = own.value.start_mark.column - pair.value.start_mark.column
         rows = below.lines[pair.key.start_mark.line + 1 : last_line(pair.value) + 1]
         document.set_lines(own.key.start_mark.line + 1, 0, [indented(row, shift) for row in rows])
     elif _is_block(own.value, yaml.MappingNode) and _is_block(pair.value, yaml.MappingNode):
-        assert isinstance(pair.value, yaml.MappingNode)
-        for key, value in pair.value.value:
-            _put_pair_before(document, str(own.key.value), below, Pair(pair.value, key, value))
+        for name in below.names(*path):
+            _put_pair_before(document, below, (*path, name))
     elif pair.value.value:
-        document.report(own.key, str(own.key.value), "", "system/config.yaml has it too, and this one counts")
+        document.report(own.key, ".".join(path), "", "system/config.yaml has it too, and this one counts")
 
 
-def _put_pair_before(document: Document, section: str, below: Document, pair: Pair) -> None:
-    own, whole = document.pair(section, str(pair.key.value)), document.node(section)
+def _put_pair_before(document: Document, below: Document, path: tuple[str, ...]) -> None:
+    own, whole, pair = document.pair(*path), document.node(*path[:-1]), existing(below, *path)
     assert whole
-    if own is not None:
-        _put_before(document, own, below, pair)
+    if own is not None and own.value.value:
+        _put_before(document, below, path)
         return
     start, end = _lines_of(below, pair)
     shift = whole.start_mark.column - pair.key.start_mark.column
+    if own is not None:
+        place = own.key.start_mark.line
+        document.set_lines(place, last_line(own.value, own.key) + 1 - place, [])
     document.set_lines(whole.start_mark.line, 0, [indented(row, shift) for row in below.lines[start:end]])
 
 

@@ -16,8 +16,13 @@ def convert_point(document: Document, *path: str | int) -> bool:
     The older tool ran its scripts in a phase behind tools, which no phase of today is.
     """
     for when in ("before", "after"):
+        if (pair := document.pair(*path, when)) and not pair.value.value:
+            edits.remove(document, pair)
+    if all(document.pair(*path, when) for when in ("before", "after")):
+        return True  # no build has such a point: the config is refused, with the line
+    for when in ("before", "after"):
         pair = document.pair(*path, when)
-        if pair is None or not pair.value.value:
+        if pair is None:
             continue
         phase = str(pair.value.value)
         if phase == "scripts":

@@ -8,8 +8,8 @@ import re
 
 import yaml
 
-from phases.core.config.mounts.volumes import split_short_form
-from phases.core.migrate.older_form import edits
+from phases.core.config.yaml_tree import NULLS
+from phases.core.migrate.older_form import brackets, edits
 from phases.core.migrate.older_form.document import Document, Pair, last_line
 from phases.core.migrate.older_form.points import convert_point
 
@@ -25,15 +25,6 @@ LOST = {
     "shallow": "a clone has all commits, unless depth says how many",
 }
 
-# As `docker run --volume` tells a volume with a name from a folder of the host.
-_VOLUME_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-
-# Options of `docker run --volume` about labels of SELinux, the consistency on a Mac, and propagation.
-_OPTIONS_OF_ENGINE = (
-    *("z", "Z", "cached", "consistent", "delegated", "nocopy"),
-    *("private", "rprivate", "rshared", "rslave", "shared", "slave"),
-)
-
 
 def drop(document: Document, pair: Pair, shown: str, why: str = "") -> None:
     """Remove a pair that nothing of today corresponds to, and report it."""
@@ -44,9 +35,15 @@ def drop(document: Document, pair: Pair, shown: str, why: str = "") -> None:
 
 
 def quoted(text: str) -> str:
-    """Return a text as YAML, as it is where that is the same text."""
-    is_plain = re.fullmatch(r"[\w./~$][\w./~$={}@+-]*", text) is not None
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    """Return a text as YAML, also in brackets: as it is where that is the same text, or else in quotes."""
+    is_plain = re.fullmatch(r"[\w./~$][\w./~$=@+-]*", text, re.ASCII) and text not in NULLS
+    if is_plain:
+        return text
+    escaped = (
+        json.dumps(char, ensure_ascii=False)[1:-1] if char.isprintable() or char in "\n\t" else f"\\U{ord(char):08X}"
+        for char in text
+    )
+    return f'"{"".join(escaped)}"'
 
 
 def image(document: Document) -> dict[str, str]:
@@ -55,8 +52,10 @@ def image(document: Document) -> dict[str, str]:
     if pair is None:
         return {}
     if isinstance(pair.value, yaml.ScalarNode):
-        document.report(pair.key, "image", "base_image")
-        edits.rename(document, pair, "base_image")
+        if document.scalar("base_image"):
+            drop(document, pair, "image", "base_image is set, too")
+        else:
+            rename_or_move(document, pair, "base_image")
         return {}
     args = _build_args(document)
     for name in document.names("image"):
@@ -70,10 +69,18 @@ def image(document: Document) -> dict[str, str]:
     place, why = ("dockerfile", "") if name != "Dockerfile" else ("Dockerfile", "a file of this name is built")
     if "/" in name:
         place, why = "", f"{name} is not in the habitat's folder: put it there as Dockerfile"
-    document.report(pair.key, "image.dockerfile", place, why)
     end = max(last_line(pair.value, pair.key), pair.key.start_mark.line) + 1
-    lines = [f"dockerfile: {quoted(name)}"] if place == "dockerfile" else []
-    document.set_lines(pair.key.start_mark.line, end - pair.key.start_mark.line, lines)
+    if place and document.scalar("dockerfile"):
+        place, why = "", "dockerfile is set, too"
+    document.report(pair.key, "image.dockerfile", place, why)
+    start = pair.key.start_mark.line
+    lines = [line.strip() for line in document.lines[start + 1 : end] if line.lstrip().startswith("#")]
+    if place == "dockerfile":
+        behind = [edits.comment_behind(document.lines[start]).strip()] if pair.value.start_mark.line > start else []
+        part = document.pair("image", "dockerfile")
+        behind += edits.comments_of(document, part if part and not part.mapping.flow_style else pair)
+        lines.insert(0, "  ".join([f"dockerfile: {quoted(name)}", *filter(None, behind)]))
+    document.set_lines(start, end - start, lines)
     return args
 
 
@@ -127,29 +134,52 @@ def _quote_colon(document: Document, key: str, index: int) -> None:
 
 
 def _mapping_to_list(document: Document, key: str) -> None:
-    pair = document.pair(key)
-    if pair is None or not isinstance(pair.value, yaml.MappingNode):
+    """Write `NAME: VALUE` as `- NAME=VALUE`, with the comments where they are."""
+    node = document.node(key)
+    if not isinstance(node, yaml.MappingNode):
         return
-    items = [f"{name.value}={value.value}" for name, value in pair.value.value]
-    start = pair.key.start_mark.line
-    rows = [f"{key}:", *(f"  - {quoted(item)}" for item in items)]
-    document.set_lines(start, last_line(pair.value, pair.key) + 1 - start, rows)
+    if not node.value:
+        edits.replace(document, node, "[]")
+        return
+    brackets.to_block(document, key)
+    pair = existing(document, key)
+    for name, value in reversed(pair.value.value):
+        item = Pair(node, name, value)
+        behind = "".join(f"  {text}" for text in edits.comments_of(document, item))
+        rows = [" " * name.start_mark.column + f"- {quoted(f'{name.value}={value.value}')}{behind}"]
+        if not isinstance(value, yaml.ScalarNode):
+            document.report(name, f"{key}.{name.value}", "", "its value is not a text")
+            rows = []
+        start = name.start_mark.line
+        document.set_lines(start, last_line(value, name) + 1 - start, rows)
 
 
 def rename_or_move(document: Document, pair: Pair, name: str) -> None:
-    """Give a top-level key its name of today, or move what it has to the key that is there."""
-    old = str(pair.key.value)
+    """Give a top-level key its name of today, or move what it has to the key of that name."""
+    document.report(pair.key, str(pair.key.value), name)
+    move(document, str(pair.key.value), name)
+
+
+def move(document: Document, old: str, name: str) -> None:
+    """Give a top-level key another name, or move what it has to the key of that name. Report only what can't be moved.
+
+    A key of today wins over one with the same name in a section that is moved.
+    """
     target = document.pair(name)
     if target and not target.value.value:
         edits.remove(document, target)
-        target, pair = None, existing(document, old)
-    document.report(pair.key, old, name)
+        target = None
     if target is None:
-        edits.rename(document, pair, name)
-    elif not pair.value.value:
+        edits.rename(document, existing(document, old), name)
+        return
+    for key in document.names(old):
+        if key in document.names(name):
+            drop(document, existing(document, old, key), f"{old}.{key}", f"{name} already has it")
+    pair = existing(document, old)
+    if not pair.value.value:
         edits.remove(document, pair)
-    elif not edits.move_children(document, old, name):
-        document.rows[-1].place, document.rows[-1].why = "", f"{name} is there too, and of another kind"
+    elif not edits.move_children(document, (old,), (name,)):
+        document.report(existing(document, old).key, old, "", f"{name} is not of the same kind: write one of them")
 
 
 def existing(document: Document, *path: str | int) -> Pair:
@@ -179,45 +209,27 @@ def files(document: Document) -> None:
     """Convert the keys of `files:`."""
     for index in document.indexes("files"):
         path = ("files", index)
-        if pair := document.pair(*path, "src"):
+        pair = document.pair(*path, "src")
+        if pair and document.scalar(*path, "source"):
+            drop(document, pair, "files[].src", "source is set, too")
+        elif pair:
+            if source := document.pair(*path, "source"):
+                edits.remove(document, source)
+                pair = existing(document, *path, "src")
             document.report(pair.key, "files[].src", f"files[{index}].source")
             edits.rename(document, pair, "source")
         if pair := document.pair(*path, "description"):
-            text = str(pair.value.value)
-            document.report(pair.key, "files[].description", f"files[{index}]", "as a comment")
+            if pair.mapping.flow_style:
+                brackets.to_block(document, "files")
+                pair = existing(document, *path, "description")
+            text = str(pair.value.value) if isinstance(pair.value, yaml.ScalarNode) else ""
+            document.report(pair.key, "files[].description", f"files[{index}]" if text else "", "as a comment")
             edits.remove(document, pair)
-            if source := document.pair(*path, "source"):
-                edits.comment(document, source.value, text)
+            if text and (item := document.node(*path)):
+                edits.comment(document, item, text)
         if (owner := document.pair(*path, "owner")) and owner.value.value in ("${USER}", "$USER"):
             edits.remove(document, owner)
         convert_point(document, *path)
-
-
-def volumes(document: Document) -> None:
-    """Convert volumes of the form SOURCE:DEST[:OPTION,…] that a config of today has in another form."""
-    for index in reversed(document.indexes("volumes")):
-        node = document.node("volumes", index)
-        parts = split_short_form(str(node.value)) if isinstance(node, yaml.ScalarNode) else None
-        if node is None or parts is None:
-            continue
-        if _VOLUME_NAME.fullmatch(parts.source):
-            why = "a volume with a name: use entry.persist, or caches while building"
-            document.report(node, str(node.value), "", why)
-            edits.remove_item(document, "volumes", index)
-            continue
-        options = [option for option in parts.options if option not in _OPTIONS_OF_ENGINE]
-        if parts.source.endswith(".sock"):
-            keys = {"source": parts.source, "dest": parts.dest} | ({"readonly": "true"} if "ro" in options else {})
-            keys["gives_root_on_the_host"] = "true"
-            why = "who can use it is root on this machine: the program asks you before it mounts it"
-            new = "{" + ", ".join(f"{key}: {quoted(text)}" for key, text in keys.items()) + "}"
-        elif len(options) < len(parts.options):
-            why = f"without {','.join(option for option in parts.options if option not in options)}"
-            new = quoted(":".join(filter(None, (parts.source, parts.dest, ",".join(options)))))
-        else:
-            continue
-        document.report(node, str(node.value), f"volumes[{index}]", why)
-        edits.replace(document, node, new)
 
 
 def names_of_layer(document: Document) -> None:
