@@ -23,7 +23,7 @@ from unit_helpers import DemoProject, FakeTerminal, load, make_user, write
 
 from phases.core.config.mounts import host_paths, own_places
 from phases.core.config.mounts.host_paths import MountTable
-from phases.core.errors import ConfigError, HabitatError
+from phases.core.errors import ConfigError, HabitatError, StepError
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import temporary
 
@@ -855,6 +855,51 @@ def test_volume_below_home_over_path_written_by_build_is_refused(tmp_path: Path,
     with pytest.raises(HabitatError) as excinfo:
         demo.build()
     assert text in str(excinfo.value)
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize(
+    ("volume", "file", "path"),
+    [
+        ("~/data", "dest: /home/agent/data/x, after: users", "data/x"),
+        ("~/data", "dest: /home/agent/data, after: env", "data"),
+        ("~/data", "dest: /home/agent/data/x, owner: root, before: env", "data/x"),
+        ("/home/agent/data", "dest: ~/data/x, after: users", "data/x"),
+        ("/home/agent/data", "dest: ~/data/x, before: workdir", "data/x"),
+        ("~/data", "dest: /home/agent/data/x, after: habitat", "data/x"),
+        ("~/data", "dest: /home/agent/data/x, before: files", "data/x"),
+        ("~", "dest: /home/agent/x, after: users", "x"),
+    ],
+)
+def test_file_copied_before_phase_6_below_volume_that_only_image_knows_is_refused(
+    tmp_path: Path, volume: str, file: str, path: str
+) -> None:
+    more = f"files:\n  - {{source: note, {file}}}\n"
+    demo = mounted_demo(tmp_path, f"{{source: ../../data, dest: '{volume}'}}", more=more)
+    with pytest.raises(StepError) as excinfo:
+        demo.build()
+    assert str(excinfo.value).startswith(
+        f"habitats/demo/config.yaml:4: {HOME}/{path} is in the volume {volume} (habitats/demo/config.yaml:6): a build "
+        "writes nothing into a mount: write another dest, or remove the volume"
+    )
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize(("dest", "file"), [("/data", "/l/x"), ("/l", "/data/x")])
+@pytest.mark.parametrize("point", ["before: users", "after: users", "after: habitat"])
+def test_file_copied_before_phase_6_meeting_volume_through_link_is_refused(
+    tmp_path: Path, dest: str, file: str, point: str
+) -> None:
+    demo = LinkedProject(tmp_path, dest, f"files:\n  - {{source: note, dest: {file}, owner: root, {point}}}\n")
+    with pytest.raises(StepError, match=f":5: /data/x is in the volume {dest} "):
+        demo.build()
+
+
+@pytest.mark.parametrize("dest", ["/workspace", "/home/agent", "~", "/workspace/sub", "/usr/local/share/x"])
+def test_volume_at_folder_that_build_makes_before_phase_6_is_accepted(tmp_path: Path, dest: str) -> None:
+    more = "files: [{source: note, dest: /opt/x, after: users}, {source: note, dest: /srv/x, after: habitat}]\n"
+    demo = mounted_demo(tmp_path, f"{{source: ../../data, dest: '{dest}'}}", more=more)
+    assert demo.build()[-1] == "final"
 
 
 def test_volume_below_home_and_file_in_home_of_other_user_are_accepted(tmp_path: Path) -> None:

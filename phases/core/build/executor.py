@@ -22,7 +22,7 @@ from phases.core.build.container import layers, volume_mounts
 from phases.core.build.container.container import BuildContainer
 from phases.core.build.container.spec import ContainerSpec, InitContainerSpec
 from phases.core.build.context import PhaseContext, PhaseOutput
-from phases.core.cache import image_labels
+from phases.core.cache import host_mounts, image_labels
 from phases.core.config.mounts import image_volumes
 from phases.core.engine.types import Image
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, PhaseTimeout, StepError
@@ -34,7 +34,7 @@ from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from phases.core.engine.types import Bind, ImageConfig
+    from phases.core.engine.types import ImageConfig
     from phases.protocol import Step
 
     #: The labels of a snapshot, given the id of the image it was made from and the seconds it took.
@@ -96,7 +96,7 @@ class _PhaseExecutor:
         self._init: InitCommand | None = None  # of the container
         self._agent: AgentRelay | None = None
         self._step: Step | None = None  # the one that runs
-        self._volumes: tuple[Bind, ...] = ()
+        self._volumes = host_mounts.mounts_of(work.habitat)  # up to phase 6 as the config has them
         self._mounts_volumes = bool(work.binds)
         self._caches: tuple[cache_volumes.CacheMount, ...] = ()
         self._locks = ExitStack()  # of the caches

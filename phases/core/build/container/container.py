@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core.build.container.engine_files import EngineFiles
 from phases.core.build.container.exec import CommandExec
 from phases.core.build.container.lifetime import ContainerLifetime
+from phases.core.build.container.mounted_folders import MountedFolders
 from phases.core.build.container.pending_files import PendingFiles
 from phases.core.container import identity
 from phases.core.container.memory_limit import KillCounter
@@ -42,7 +43,8 @@ class BuildContainer:
         self.memory_limit = spec.memory_limit
         self._life = ContainerLifetime(work, self._spec, self._take_over)
         known = work.known_files.get(spec.image.id, {})
-        self._files = PendingFiles(work.engine, self._spec.mounted_folders, known, self._life.open)
+        mounted = MountedFolders(spec.mounted_folders, spec.planned_folders, lambda: self.users.home(work.habitat.user))
+        self._files = PendingFiles(work.engine, mounted, known, self._life.open)
         self.engine_files = EngineFiles(self._files.edition)
         self.kill_counter = KillCounter(work.engine, *spec.memory_limit)
         self._commands = CommandExec(

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 from phases.core.build.container import clash
 from phases.core.build.container.file_cache import FileCache, FolderCache
 from phases.core.build.container.outbox import Outbox, PendingEntry
-from phases.core.config.mounts.mountable_paths import within
 from phases.core.container.safe_paths import SafePaths
 from phases.core.engine.types import Stat
-from phases.core.errors import EngineError, EngineUnreachable, StepError
+from phases.core.errors import EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from phases.core.build.container.mounted_folders import MountedFolders
     from phases.core.engine.protocol import Engine
 
 
@@ -26,8 +26,7 @@ class PendingFiles:
 
     Args:
         engine: The engine of the container.
-        mounted: The folders on which something is mounted, as the config has them, each with what an error calls it.
-            No file is put there.
+        mounted: The folders on which something is mounted. No file is put there.
         known: What is known of the files of the image that the phase starts from.
         open_container: Returns the id of the container, which is made when it is first needed.
 
@@ -40,13 +39,12 @@ class PendingFiles:
     def __init__(
         self,
         engine: Engine,
-        mounted: Mapping[str, str],
+        mounted: MountedFolders,
         known: Mapping[str, bytes],
         open_container: Callable[[], str],
     ) -> None:
         self._engine = engine
-        self._mounted = dict(mounted)
-        self._is_resolved = False
+        self._mounted = mounted
         self._open = open_container
         self.outbox = Outbox()
         self.contents = FileCache(self._of_image(known), self.edition)
@@ -58,20 +56,7 @@ class PendingFiles:
         return self._of_image(self.contents.sure)
 
     def _of_image(self, known: Mapping[str, bytes]) -> dict[str, bytes]:
-        return {path: data for path, data in known.items() if not self._mount_of(path)}
-
-    def _mount_of(self, path: str) -> str:
-        """Return what an error calls the mount that `path` is on; "" if the path is part of the image."""
-        return next((mount for at, mount in self._mounted.items() if within(path, at)), "")
-
-    def _resolve_mounts(self) -> None:
-        """Find the folders that links of the image lead to, where the engine has mounted something."""
-        if not self._is_resolved:
-            paths = self._paths
-            for dest, mount in [*self._mounted.items()]:
-                if (real := paths.resolve(dest)) not in self._mounted:
-                    self._mounted[real] = f"{mount}, which is {real} in the image"
-            self._is_resolved = True
+        return {path: data for path, data in known.items() if path not in self._mounted}
 
     def read(self, path: str) -> bytes:
         """Return the content of a file that was sent, b"" for none."""
@@ -101,7 +86,7 @@ class PendingFiles:
         """
         dest = self._paths.resolve(dest, last=entry.kind == "dir")
         if not entry.is_mount_point:
-            self._refuse_mounted(dest)
+            self._mounted.check(dest, self._paths, is_dir=entry.kind == "dir")
         elif self._before(dest):
             return
         self.outbox.open()
@@ -128,15 +113,6 @@ class PendingFiles:
     def _paths(self) -> SafePaths:
         info = self._engine.path_info
         return SafePaths(self._before, lambda path: info(self._open(), path), self.folders.there)
-
-    def _refuse_mounted(self, path: str) -> None:
-        self._resolve_mounts()
-        if mount := self._mount_of(path):
-            kind = mount.partition(" ")[0]
-            raise StepError(
-                f"{path} is in the {mount}: a build writes nothing into a mount",
-                remedy=f"write another dest, or remove the {kind}",
-            )
 
     def _before(self, path: str) -> Stat | None:
         """Return what is at `path`, pending folders included."""

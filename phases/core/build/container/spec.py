@@ -16,6 +16,7 @@ from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
 from phases.core.container.main_process import main_process, restrictions
 from phases.core.engine.types import Restrictions, Tmpfs
 from phases.core.model import SECRETS_FOLDER
+from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ class ContainerSpec:
         env: The variables that the phase's image gets beside those of `image`.
         agent: The mount of the host's SSH agent.
         caches: The caches that are mounted.
-        volumes: The mounts of the habitat's volumes.
+        volumes: The mounts of the habitat's volumes. Before phase 6 they may begin with ~.
         is_mounted: Whether the container gets them. If not, nothing is written to their mount points all the same.
     """
 
@@ -100,6 +101,11 @@ class ContainerSpec:
         base = base_name(habitat)
         own = {folder: f"VOLUME of {base} {folder}" for folder in uncovered(habitat, self.image.volumes)}
         return own | volumes | {cache.dest: f"cache {cache.dest}" for cache in self.caches}
+
+    @property
+    def planned_folders(self) -> set[str]:
+        """Those of `mounted_folders` at which a later phase mounts the habitat's volumes."""
+        return set() if mounts_volumes(self._work.phase) else {bind.dest for bind in self._volumes}
 
     def is_met_by(self, container: ReusableContainer) -> bool:
         """Return whether a new container would make no difference, so that the phase can continue in this one."""
