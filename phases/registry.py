@@ -66,6 +66,11 @@ def mounts_volumes(phase: Phase) -> bool:
     return phase.ID >= p06_files.ID
 
 
+def makes_mount_points(phase: Phase) -> bool:
+    """Return whether a phase makes the mount points of the volumes: the first one whose commands see them."""
+    return phase.ID == p06_files.ID
+
+
 def mounts_caches(phase: Phase) -> bool:
     """Return whether commands of a phase see the caches.
 

@@ -23,7 +23,7 @@ from phases import (
     p11_test,
     p12_final,
 )
-from phases.core.container.users import uid_warning
+from phases.core.config.mounts.uid import uid_warning
 from phases.protocol import (
     Copy,
     Entry,

@@ -20,7 +20,7 @@ from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.image_files import KnownFiles
 from phases.core.cache.stamps import task_name
-from phases.core.container.users import uid_warning
+from phases.core.config.mounts.uid import uid_warning
 from phases.core.errors import HabitatError, NotFound, SourceChanged
 from phases.core.files.phase_log import PhaseLog
 from phases.registry import PHASES, mounts_caches, named

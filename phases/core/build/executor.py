@@ -28,8 +28,8 @@ from phases.core.engine.types import Image
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, PhaseTimeout, StepError
 from phases.core.files.phase_log import PhaseLog
 from phases.core.secrets.ssh_agent import AgentRelay
-from phases.p06_files import ID as FIRST_WITH_VOLUMES
 from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, StartInit
+from phases.registry import makes_mount_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,10 +121,10 @@ class _PhaseExecutor:
     def mount_volumes(self) -> None:
         """Make the mount points of volumes in the first phase that has them, and mount them for commands."""
         work = self.work
-        if not work.binds and not (work.habitat.volumes and work.phase.ID == FIRST_WITH_VOLUMES):
+        if not work.binds and not (work.habitat.volumes and makes_mount_points(work.phase)):
             return
         self._volumes = volume_mounts.resolved(work, self.image)
-        if work.phase.ID != FIRST_WITH_VOLUMES:
+        if not makes_mount_points(work.phase):
             return
         self._mounts_volumes = False
         volume_mounts.make(work, self.image, self.container)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -11,12 +10,12 @@ from msgspec.structs import replace
 from phases.core.config import dockerfile, names, sections, units
 from phases.core.config import secrets as config_secrets
 from phases.core.config.entry_and_build import build, entry_point
-from phases.core.config.mounts import caches, persist, volume_conflicts, volumes
+from phases.core.config.mounts import caches, persist, uid, volume_conflicts, volumes
 from phases.core.config.names import USER
 from phases.core.config.scope import Scope, holds_wrong
 from phases.core.config.validation import validate
 from phases.core.errors import ConfigError, did_you_mean
-from phases.core.model import Build, EntryPoint, Habitat, UserIds
+from phases.core.model import Build, EntryPoint, Habitat
 from phases.core.origin import Origin
 
 if TYPE_CHECKING:
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from phases.core.config.yaml_tree import Tree
     from phases.core.model import ConfigLayer
     from phases.core.problems import Problems
-
-# The largest uid that engines accept.
-_MAX_UID = 2**31 - 1
 
 
 def resolve(
@@ -92,7 +88,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
     all_secrets = config_secrets.of_all_layers(scope, config.secrets, [hook.point.phase for hook in hook_commands])
     secrets = config_secrets.latest(all_secrets)
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
-    user_ids = attempt(lambda: _user_ids(scope, config.uid), None)
+    user_ids = attempt(lambda: uid.user_ids(scope, config.uid), None)
     entry = attempt(lambda: entry_point(scope, config.entry), EntryPoint())
     build_section = attempt(lambda: build(scope, config.build), Build())
     return Habitat(
@@ -220,37 +216,3 @@ def _timeout(scope: Scope, phase: str, text: str, phases: Sequence[str]) -> floa
     except ValueError:
         remedy = f"{units.DURATION_REMEDY} 90s, 30m or 1h 30m"
         raise scope.wrong_value(repr(text), units.DURATION_RULE, remedy, "timeouts", phase) from None
-
-
-def _user_ids(scope: Scope, text: str) -> UserIds | None:
-    """Return the uid and gid for USER, so that files in a mounted folder have one owner on both sides.
-
-    Returns:
-        None if any will do, and for `host` if the person is root, since USER must not become root by accident.
-
-    Raises:
-        ConfigError: The key's value is wrong, or USER is root.
-
-    """
-    if not text:
-        return None
-    where = scope.at("uid")
-    if text == "host":
-        ids = _ids_of_person()
-    elif re.fullmatch(r"[1-9][0-9]{0,9}", text) and int(text) <= _MAX_UID:
-        ids = (int(text), int(text))
-    else:
-        rule = f"host, or a number from 1 to {_MAX_UID}"
-        raise scope.wrong_value(repr(text[:40]), rule, "write host for your own number", "uid")
-    if ids != (0, 0) and scope.user == "root":
-        raise ConfigError("uid needs a USER other than root", where=where, remedy="set another USER, or leave uid out")
-    return UserIds(*ids, where)
-
-
-def _ids_of_person() -> tuple[int, int]:
-    """Return uid and gid of the person who runs this, with sudo too; (0, 0) for root."""
-    uid, gid = os.getuid(), os.getgid()
-    if uid == 0:
-        texts = [os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
-        uid, gid = map(int, texts) if all(re.fullmatch(r"[0-9]{1,9}", text) for text in texts) else (0, 0)
-    return (uid, gid or uid) if uid else (0, 0)

@@ -11,7 +11,6 @@ from phases.core.errors import ConfigError, StartError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from phases.core.model import Habitat
     from phases.core.origin import Origin
 
 # A uid or gid. The files are not the program's own, so a row may be malformed. `\d` matches other digits, too.
@@ -132,14 +131,3 @@ class UserDatabase:
         """Return the home of a user, "" if there is none."""
         home = self._homes.get(name) or (self._users[name][5] if name in self._users else "")
         return home if home.startswith("/") else ""
-
-
-def uid_warning(habitat: Habitat) -> str:
-    """Return the warning about a `uid: host` without effect, "" if there is none."""
-    ids = habitat.user_ids
-    if not ids or ids.uid:
-        return ""
-    return (
-        f"{ids.origin}: uid: host has no effect, since you are root: {habitat.user} keeps a number of its own, and may "
-        "not be able to write to your volumes: write a number, or run doit as their owner"
-    )

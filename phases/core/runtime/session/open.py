@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from phases.core import events
 from phases.core.cache import host_mounts
-from phases.core.container.users import uid_warning
+from phases.core.config.mounts.uid import uid_warning
 from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.runtime.new_container import ContainerChanged
