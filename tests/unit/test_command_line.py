@@ -179,6 +179,8 @@ def test_verb_without_name_lists_habitats(verb: Verb) -> None:
     [
         ("destroy", "destroy needs a habitat, as in `doit destroy NAME`: known here: one"),
         ("destroy --yes", "destroy needs a habitat, as in `doit destroy NAME`: known here: one"),
+        ("destroy * --yes", "'*' is a pattern, and destroy needs whole names: known here: one"),
+        ("destroy --yes one o*", "'o*' is a pattern, and destroy needs whole names: known here: one"),
         ("logs setup", "there is no habitat 'setup': known here: one"),
         ("logs one setup", "there is no habitat 'setup': known here: one"),
         ("plan on", "there is no habitat 'on': known here: one"),
@@ -278,6 +280,18 @@ def test_suggestion_is_harmless(kind: str, name: str, change: Callable[[str], st
     if suggested := re.search(r"did you mean '([^':]*)", error):
         assert suggested[1] in words
     assert not set(re.findall(r"`doit (\S+?)[:`]", error)) - {*words, "plan"}
+
+
+@pytest.mark.guarantee("started-container-kept")
+@pytest.mark.parametrize("typed", ["destroy:*", "destroy:h* --yes", "*:hello", "plan:hello *", "des*"])
+def test_pattern_that_stands_for_destroy_is_refused(typed: str) -> None:
+    with pytest.raises(InvalidCommand, match=r"^'.*' is a pattern, and destroy needs whole names: known here: hello"):
+        selection.check_options(typed.split(), KNOWN)
+
+
+@pytest.mark.parametrize("typed", ["plan:*", "st*", "*:nosuch", "exec:hello echo *", "start:hello --cmd *"])
+def test_pattern_that_stands_for_other_tasks_is_taken(typed: str) -> None:
+    selection.check_options(typed.split(), KNOWN)
 
 
 @pytest.mark.parametrize(

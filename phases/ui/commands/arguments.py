@@ -124,6 +124,8 @@ def _take_verb(waiting: list[str], verb: Verb, names: Sequence[str], removed: Se
             del waiting[0]
         elif _is_option(waiting[0]):
             options += _take_options(waiting, verb)
+        elif verb is destroy and "*" in waiting[0] and ":" not in waiting[0]:
+            raise InvalidCommand(refused_pattern(waiting[0], names))
         elif habitats := _named(waiting[0], names) or [name for name in removed if name == waiting[0]]:
             chosen.update(dict.fromkeys(habitats))
             del waiting[0]
@@ -149,6 +151,11 @@ def _named(word: str, names: Sequence[str]) -> list[str]:
     if word in names:
         return [word]
     return fnmatch.filter(names, word) if "*" in word else [name for name in names if name == quoted(word)]
+
+
+def refused_pattern(word: str, names: Iterable[str]) -> str:
+    """Return the error about a pattern that would destroy several habitats."""
+    return f"'{shortened(word)}' is a pattern, and destroy needs whole names: {known_names(names)}"
 
 
 def _no_habitat(word: str, verb: Verb, names: Sequence[str]) -> str:

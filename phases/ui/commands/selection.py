@@ -10,11 +10,11 @@ from doit.exceptions import InvalidCommand
 
 from phases.core.errors import printable
 from phases.registry import NAMES as PHASE_NAMES
-from phases.ui.commands.arguments import known_names, parser_of, shortened, verb_named
+from phases.ui.commands.arguments import known_names, parser_of, refused_pattern, shortened, verb_named
 from phases.ui.tasks import is_verb, parse_task, phase_named
-from phases.ui.verbs import layer_tests, start
-from phases.ui.verbs.registry import FOR_REMOVED, VERBS
+from phases.ui.verbs import destroy, layer_tests, start
 from phases.ui.verbs.registry import NAMES as VERB_NAMES
+from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ def _names(task_list: Iterable[Any], verb: str) -> list[str]:
 def removed_habitats(task_list: Iterable[Any]) -> list[str]:
     """Return the habitats that were removed or renamed, as their names are in tasks."""
     tasks = list(task_list)
-    return sorted({*_names(tasks, FOR_REMOVED[-1].NAME)} - {*habitats(tasks)})
+    return sorted({*_names(tasks, destroy.NAME)} - {*habitats(tasks)})
 
 
 def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
@@ -58,7 +58,7 @@ def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
 
 
 def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
-    """Refuse options of a verb before anything is built.
+    """Refuse options of a verb, and a pattern that stands for `destroy`, before anything is done.
 
     Args:
         words: The tasks, each followed by its options.
@@ -67,6 +67,7 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
     Raises:
         HabitatError: Options of a verb contradict each other.
         CmdParseError: A verb has no such option.
+        InvalidCommand: A pattern stands for `destroy`.
     """
     known = {task.name for task in task_list}
     rest = list(words)
@@ -74,6 +75,8 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
         name = rest.pop(0)
         kind, habitat = parse_task(name)
         verb = verb_named(kind)
+        if "*" in name and any(parse_task(task)[0] == destroy.NAME for task in fnmatch.filter(known, name)):
+            raise InvalidCommand(refused_pattern(name, habitats(task_list)))
         if verb is None or name not in known:
             continue
         options, rest = parser_of(verb).parse(rest)
