@@ -10,6 +10,7 @@ from unit_helpers import DemoProject, FakeTerminal, built_demo, write
 
 from phases.core.engine.types import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
+from phases.core.runtime import clean
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy, work
 from phases.ui.verbs import destroy as verb
@@ -78,7 +79,13 @@ def test_destroy_without_containers_asks_nothing(demo: DemoProject) -> None:
         raise AssertionError
 
     assert destroy(demo.run_anew(), "demo", refuse)
-    assert demo.notices() == ["demo has no containers"]
+    text = "demo has no container and no persistent volume: nothing to remove"
+    assert demo.notices() == [f"{text}; doit clean demo removes its snapshots"]
+    assert destroy(demo.run_anew(), "demo", refuse, keep_volumes=True)
+    assert demo.notices() == ["demo has no container: nothing to remove; doit clean demo removes its snapshots"]
+    clean.clean_all(demo.run_anew(), "demo")
+    assert destroy(demo.run_anew(), "demo", refuse)
+    assert demo.notices() == [text]
 
 
 def test_destroy_question_names_commands_of_others_in_container(demo: DemoProject) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.build.lock import exclusive
+from phases.core.cache.image_labels import repository
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime import own_containers
 from phases.core.runtime.own_containers import container_name
@@ -44,7 +45,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
     volumes = [] if keep_volumes else volumes_of(project.engine, name)
     if not containers and not volumes:
         fingerprints.sweep(project.state_folder(name), project.engine)
-        project.bus.emit(events.Notice(name, f"{name} has no containers"))
+        project.bus.emit(events.Notice(name, _nothing(project, name, keep_volumes=keep_volumes)))
         return True
     for container in containers:
         project.bus.emit(events.Line(name, _describe_container(project, name, container)))
@@ -64,6 +65,16 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
         project.bus.emit(events.Notice(name, f"removed {', '.join(removed)}; {kept}"))
     _sweep_images(project, name)
     return not remaining
+
+
+def _nothing(project: Project, name: str, *, keep_volumes: bool) -> str:
+    """Return the notice that there is nothing to remove, with the command for what `destroy` keeps."""
+    kinds = "container" if keep_volumes else "container and no persistent volume"
+    text = f"{name} has no {kinds}: nothing to remove"
+    has_images = any(
+        tag.startswith(f"{repository(name)}:") for image in project.image_index.all() for tag in image.tags
+    )
+    return f"{text}; doit clean {name} removes its snapshots" if has_images else text
 
 
 def _question(containers: int, volumes: int) -> str:
