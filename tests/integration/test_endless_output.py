@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, docker
+from conftest import ROOT, Project, docker
 from private_engine import PrivateEngine
 
 from phases.core.files import phase_log
@@ -20,21 +20,26 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-# Both print for good: the one as many lines as it can, the other as many bytes.
-FLOODS = ["yes", "yes $(head -c 5000 /dev/zero | tr '\\\\0' x)"]
+# Both print for good: the one as many lines as it can, the other as many bytes. The lines need long to fill a log of
+# the size that a person gets.
+FLOODS = [("yes", 300_000), ("yes $(head -c 5000 /dev/zero | tr '\\\\0' x)", phase_log.HEAD)]
+
+DODO_PY = (ROOT / "dodo.py").read_text()
 
 
 @pytest.mark.guarantee("endless-output-bounded-log")
-@pytest.mark.parametrize("command", FLOODS, ids=["lines", "bytes"])
+@pytest.mark.parametrize(("command", "head"), FLOODS, ids=["lines", "bytes"])
 def test_setup_output_flood_leaves_log_with_head_and_tail(
-    project: Project, name: str, busybox: str, command: str
+    project: Project, name: str, busybox: str, command: str, head: int
 ) -> None:
-    config = f"base_image: {busybox}\nsetup: {{root: [{json.dumps(command)}]}}\ntimeouts: {{setup: 6s}}\n"
+    limits = f"from phases.core.files import phase_log\nphase_log.HEAD = phase_log.TAIL = {head}\n"
+    project.write("dodo.py", limits + DODO_PY)
+    config = f"base_image: {busybox}\nsetup: {{root: [{json.dumps(command)}]}}\ntimeouts: {{setup: 3s}}\n"
     project.habitat(name, config)
     result = project.doit(f"setup:{name}")
-    assert "was stopped: setup took longer than 6s" in result
+    assert "was stopped: setup took longer than 3s" in result
     log = project.root / ".stamps" / name / "7-setup.log"
-    assert log.stat().st_size <= phase_log.HEAD + 2 * phase_log.TAIL
+    assert log.stat().st_size <= 3 * head
     before, output, after = re.split(
         b"\xe2\x94\x80\xe2\x94\x80 ([0-9,]+) bytes are left out here .*\n", log.read_bytes()
     )

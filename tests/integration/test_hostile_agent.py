@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,16 +81,27 @@ entry:
         return sorted(path.name for path in self.data.glob("pwned*"))
 
 
-@pytest.fixture
-def attacked_habitat(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[AttackedHabitat]:
-    project, name = Project(tmp_path), fresh_name()
-    data = tmp_path / "habitats" / name / "data"
-    data.mkdir(parents=True)
-    data.chmod(0o777)
-    attacked_habitat = AttackedHabitat(project, name, busybox, data)
-    attacked_habitat.configure()
-    yield attacked_habitat
+@pytest.fixture(scope="module")
+def habitat_of_module(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AttackedHabitat]:
+    """What is built of it stays from test to test: they run what a person runs, and attack the container."""
+    project, name = Project(tmp_path_factory.mktemp("project")), fresh_name()
+    yield AttackedHabitat(project, name, busybox, project.root / "habitats" / name / "data")
     clear(engine, name)
+
+
+@pytest.fixture
+def attacked_habitat(habitat_of_module: AttackedHabitat) -> Iterator[AttackedHabitat]:
+    """The habitat without container, volumes and the files of a test before."""
+    habitat = habitat_of_module
+    habitat.data.mkdir(parents=True)
+    habitat.data.chmod(0o777)
+    habitat.configure()
+    yield habitat
+    result = habitat.doit(f"destroy:{habitat.name}", "--yes")
+    assert result.code == 0, result.out
+    shutil.rmtree(habitat.data.parent)
 
 
 @pytest.mark.guarantee("fixed-path-for-root-programs")
