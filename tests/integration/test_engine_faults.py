@@ -250,31 +250,37 @@ def test_engine_killed_during_commit_is_error_and_phase_runs_again(habitat: Habi
     check_recovers(habitat, "setup")
 
 
+@pytest.fixture(scope="module")
+def bridged(base: str) -> Iterator[PrivateEngine]:
+    """An engine with a network, for the containers of a `docker build`."""
+    with PrivateEngine(bridge=True) as engine:
+        engine.import_image(base)
+        yield engine
+
+
 @pytest.mark.guarantee("engine-failure-is-reported")
 @pytest.mark.parametrize("end", ENDS)
 def test_engine_ended_during_dockerfile_build_is_error_and_build_runs_again(
-    base: str, tmp_path: Path, end: Callable[[PrivateEngine], None]
+    bridged: PrivateEngine, base: str, tmp_path: Path, end: Callable[[PrivateEngine], None]
 ) -> None:
-    with PrivateEngine(bridge=True) as engine:
-        engine.import_image(base)
-        habitat = HabitatOnPrivateEngine(tmp_path, engine, base)
-        dockerfile = f"habitats/{habitat.name}/Dockerfile"
-        habitat.project.write(dockerfile, f"FROM {base}\nRUN echo at the gate; sleep 100\n")
-        with habitat.running() as running:
-            running.wait_for("at the gate\n")
-            end(engine)
-            result = running.end()
-        line = error_line(result)
-        assert line.startswith(f"❌ dockerfile:{habitat.name}: ")
-        assert "building the Dockerfile: the engine stopped answering: see that it runs" in line
-        engine.start()
-        assert habitat.snapshots() == {}
-        assert habitat.stamped() == []
-        habitat.project.write(dockerfile, f"FROM {base}\nRUN touch /made\n")
-        result = habitat.doit()
-        assert result.code == 0, result.out
-        assert result.ran == ["dockerfile", *NAMES]
-        assert habitat.leftovers() == []
+    engine, habitat = bridged, HabitatOnPrivateEngine(tmp_path, bridged, base)
+    dockerfile = f"habitats/{habitat.name}/Dockerfile"
+    habitat.project.write(dockerfile, f"FROM {base}\nRUN echo at the gate; sleep 100\n")
+    with habitat.running() as running:
+        running.wait_for("at the gate\n")
+        end(engine)
+        result = running.end()
+    line = error_line(result)
+    assert line.startswith(f"❌ dockerfile:{habitat.name}: ")
+    assert "building the Dockerfile: the engine stopped answering: see that it runs" in line
+    engine.start()
+    assert habitat.snapshots() == {}
+    assert habitat.stamped() == []
+    habitat.project.write(dockerfile, f"FROM {base}\nRUN touch /made\n")
+    result = habitat.doit()
+    assert result.code == 0, result.out
+    assert result.ran == ["dockerfile", *NAMES]
+    assert habitat.leftovers() == []
 
 
 # No engine, and what is none

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import clear, docker, failed, fresh_name, inspect, snapshots
+from conftest import Project, clear, docker, failed, fresh_name, inspect, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from conftest import Project
 
     from phases.core.engine.docker_api.client import DockerEngine
 
@@ -73,18 +72,31 @@ def test_source_changed_during_build_by_command_fails_without_snapshot(
     assert ran == "two"
 
 
-@pytest.fixture
-def committed(project: Project, names: list[str], busybox: str) -> Iterator[tuple[str, str]]:
-    """An image that a person has committed from a habitat's container, and a container `db` of it that runs."""
-    name = names[0]
-    project.habitat(name, CONFIG.format(image=busybox) + "entry: {command: 'true'}\n")
+@dataclass
+class Committed:
+    """Two names of habitats of a project, an image that a person has committed from a container of the first, and the
+    container `db` of that image, which runs.
+    """
+
+    project: Project
+    names: list[str]
+    image: str
+    db: str
+
+
+@pytest.fixture(scope="module")
+def committed(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Committed]:
+    project, names = Project(tmp_path_factory.mktemp("project")), [fresh_name(), fresh_name()]
+    name = project.habitat(names[0], CONFIG.format(image=busybox) + "entry: {command: 'true'}\n")
     result = project.doit(f"start:{name}")
     assert result.code == 0, result.out
-    image, container = f"habtest-mine-{name}:1", f"habtest-db-{name}"
+    image, db = f"habtest-mine-{name}:1", f"habtest-db-{name}"
     docker("commit", f"habitat-{name}", image)
-    docker("run", "--detach", "--name", container, image, "sleep", "600")
-    yield image, container
-    docker("rm", "--force", container)
+    docker("run", "--detach", "--name", db, image, "sleep", "600")
+    yield Committed(project, names, image, db)
+    docker("rm", "--force", db)
+    for name in names:
+        clear(engine, name)
     docker("rmi", "--force", image)
 
 
@@ -93,11 +105,8 @@ def runs(container: str) -> bool:
 
 
 @pytest.mark.guarantee("containers-of-committed-images-left-alone")
-def test_commands_leave_container_of_committed_image_alone(
-    project: Project, names: list[str], committed: tuple[str, str]
-) -> None:
-    name, other = names
-    image, db = committed
+def test_commands_leave_container_of_committed_image_alone(committed: Committed) -> None:
+    project, (name, other), image, db = committed.project, committed.names, committed.image, committed.db
     project.habitat(other, CONFIG.format(image=image))
     build = f"habitat_build_{other}_00000000_setup"
     docker("run", "--detach", "--name", build, image, "sleep", "600")
@@ -121,11 +130,9 @@ def test_commands_leave_container_of_committed_image_alone(
         docker("rename", f"habitat-{name}", db)
 
 
-def test_habitat_on_commit_of_own_container_starts_and_is_destroyed(
-    project: Project, names: list[str], committed: tuple[str, str]
-) -> None:
-    name, (image, _) = names[0], committed
-    project.habitat(name, CONFIG.format(image=image) + "entry: {command: 'true'}\n")
+def test_habitat_on_commit_of_own_container_starts_and_is_destroyed(committed: Committed) -> None:
+    project, name = committed.project, committed.names[0]
+    project.habitat(name, CONFIG.format(image=committed.image) + "entry: {command: 'true'}\n")
     result = project.doit(f"start:{name}")
     assert result.code == 0, result.out
     labels = inspect(f"habitat-{name}:final")["Config"]["Labels"]
