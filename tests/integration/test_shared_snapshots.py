@@ -109,7 +109,7 @@ def test_sharing_habitat_with_other_repos_builds_only_later_phases(sharing_proje
 def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(sharing_project: SharingProject) -> None:
     one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
     for name in (one, two):
-        assert sharing_project.project.doit(f"final:{name}", env=SHARING).code == 0
+        assert sharing_project.project.doit(f"repos:{name}", env=SHARING).code == 0
     before = snapshots(two)
     assert sharing_project.project.doit("clean", f"setup:{one}").code == 0
     assert sorted(snapshots(one)) == SHARED[:-1]
@@ -151,7 +151,7 @@ def test_sharing_run_after_killed_one_repeats_no_phase(sharing_project: SharingP
     sharing_project.project.write("dodo.py", DODO)
     one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
     path = {"PYTHONPATH": str(ROOT / "tests"), **SHARING}
-    assert sharing_project.project.doit(f"final:{one}", env=path).code == 0
+    assert sharing_project.project.doit(f"setup:{one}", env=path).code == 0
     sharing_project.ran()
     for phase, point in (("base", "shared"), ("env", "stamped"), ("files", "before the stamp"), ("setup", "shared")):
         result = sharing_project.project.doit(f"final:{two}", env={**path, "CRASH": f"{phase}:{point}"})
