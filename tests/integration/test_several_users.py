@@ -255,10 +255,10 @@ def test_build_killed_leaves_no_lock_for_next_run(clones: TwoClones, engine: Doc
 @pytest.mark.guarantee("two-users-share-one-container")
 @pytest.mark.parametrize("persist", ["[]", "[/root/kept/, /root/file]"])
 def test_start_in_two_clones_at_once_shares_one_container(clones: TwoClones, persist: str) -> None:
-    """Ten times, each time with no container to begin with."""
+    """Four times, each time with no container to begin with."""
     clones.write(persist=persist, command="sleep 0.1; echo hello")
     assert all(clone.doit(f"final:{clones.name}").code == 0 for clone in clones.clones)
-    for _ in range(10):
+    for _ in range(4):
         clones.clones[0].run("docker", "rm", "--force", clones.container)
         with ExitStack() as stack:
             runs = [stack.enter_context(RunningDoit(clone, f"start:{clones.name}")) for clone in clones.clones]
@@ -278,7 +278,7 @@ def test_start_while_other_clone_leaves_runs_its_command(clones: TwoClones) -> N
     one, two = clones.clones
     assert all(clone.doit(f"final:{clones.name}").code == 0 for clone in clones.clones)
     assert one.doit(f"start:{clones.name}").code == 0
-    for _ in range(10):
+    for _ in range(5):
         with RunningDoit(one, f"start:{clones.name}") as first, RunningDoit(two, f"start:{clones.name}") as second:
             for result in (first.end(), second.end()):
                 assert result.code == 0, result.out
