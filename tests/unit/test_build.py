@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import tarfile
 import tempfile
 import threading
@@ -528,6 +529,27 @@ def test_test_that_prints_tap_shows_counts(phase_under_test: PhaseUnderTest) -> 
     phase_under_test.engine.on_execute = lambda _: (0, "1..2\nok 1\nok 2 # SKIP\n")
     phase_under_test.run_phase(run("test", tests="x.sh"))
     assert events.Notice("demo", "x.sh: 1 of 2 passed, 1 skipped") in phase_under_test.seen
+
+
+@pytest.mark.parametrize("text", ["not ok yet, retrying\n", "1..3\n", "ok  \tpkg\t0.003s\n"])
+def test_test_that_prints_no_tap_is_judged_by_exit_code(phase_under_test: PhaseUnderTest, text: str) -> None:
+    phase_under_test.engine.on_execute = lambda _: (0, text)
+    phase_under_test.run_phase(run("test", tests="x.sh"))
+    assert not [event for event in phase_under_test.seen if isinstance(event, events.Notice)]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_test_that_prints_tap_without_its_package_is_judged_by_exit_code(
+    phase_under_test: PhaseUnderTest, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tap.parser", None)
+    phase_under_test.engine.on_execute = lambda _: (code, "1..1\nnot ok 1 - b\n")
+    if code:
+        assert "the command ended with exit code 1: " in str(phase_under_test.fails(run("test", tests="x.sh")))
+        return
+    phase_under_test.run_phase(run("test", tests="x.sh"))
+    text = "the command printed TAP, and the package tap.py is not installed: only its exit code counts: "
+    assert events.Notice("demo", f"{text}run script/bootstrap", warning=True) in phase_under_test.seen
 
 
 def test_command_that_is_no_test_may_print_not_ok(phase_under_test: PhaseUnderTest) -> None:

@@ -1,7 +1,8 @@
 """Read the output of a test in the form of TAP, the Test Anything Protocol (testanything.org).
 
-A test that prints no TAP is judged by its exit code alone. The output is TAP if a line is a version, a plan, a result
-or `Bail out!`. Results of subtests are indented, and summed up in a result of the test itself.
+A test that prints no TAP is judged by its exit code alone. The output is TAP if it has a version, `Bail out!`, or a
+plan and results: other programs print lines that begin with `ok`, such as `go test`. Results of subtests are indented,
+and summed up in a result of the test itself.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What makes an output TAP. The parser would take `okay` for a result, too.
-_TAP = re.compile(r"TAP version 1[34]\s*$|1\.\.\d+\s*(#|$)|(not )?ok(\s|$)|Bail out!")
+# The lines of TAP. The parser would take `okay` for a result, too.
+_TAP = re.compile(
+    r"(?P<version>TAP version 1[34]\s*$)|(?P<plan>1\.\.[0-9]+)\s*(?:#|$)|(?P<result>(?:not )?ok(?:\s|$))"
+    r"|(?P<bail>Bail out!)"
+)
 
 # Failed tests that an error names.
 _NAMED = 5
@@ -24,6 +28,9 @@ class TestResults:
 
     Args:
         title: What a person calls the test.
+
+    Attributes:
+        lacks_parser: Whether the package that reads TAP is not installed, and there was something to read.
     """
 
     __test__ = False  # no class of tests, though its name begins with that word
@@ -31,7 +38,8 @@ class TestResults:
     def __init__(self, title: str) -> None:
         self._title = title
         self._parser: Any = None
-        self._has_version = False
+        self.lacks_parser = False
+        self._kinds: set[str] = set()  # of the lines of TAP, as _TAP names them
         self._plans: list[int] = []
         self._ran = 0
         self._numbers: set[int] = set()
@@ -43,18 +51,24 @@ class TestResults:
     def feed(self, lines: Iterable[str]) -> None:
         """Take lines of the test's standard output."""
         for line in lines:
-            if self._bail is None and _TAP.match(line):
-                self._take(line.rstrip())
+            if self._bail is None and (match := _TAP.match(line)):
+                self._kinds.add("empty plan" if match["plan"] == "1..0" else match.lastgroup or "")
+                if parser := self._load_parser():
+                    self._take(parser.parse_line(line.rstrip()))
 
-    def _take(self, text: str) -> None:
-        if self._parser is None:
-            from tap.parser import Parser  # here: most tests print no TAP
+    def _load_parser(self) -> Any:
+        """Return the parser, None if its package is missing, as in an installation that was not bootstrapped since."""
+        if self._parser is None and not self.lacks_parser:
+            try:
+                from tap.parser import Parser  # here: most tests print no TAP
+            except ImportError:
+                self.lacks_parser = True
+            else:
+                self._parser = Parser()
+        return self._parser
 
-            self._parser = Parser()
-        line = self._parser.parse_line(text)
+    def _take(self, line: Any) -> None:
         match line.category:
-            case "version":
-                self._has_version = True
             case "plan":
                 self._plans.append(line.expected_tests)
             case "bail":
@@ -74,7 +88,7 @@ class TestResults:
 
     @property
     def is_tap(self) -> bool:
-        return self._parser is not None
+        return bool(self._kinds & {"version", "bail", "empty plan"}) or {"plan", "result"} <= self._kinds
 
     @property
     def counts(self) -> str:
@@ -86,7 +100,9 @@ class TestResults:
 
     @property
     def flaw(self) -> str:
-        """Why the test failed, "" if it did not."""
+        """Why the test failed, "" if it did not, or if its output is no TAP or can't be read."""
+        if not self.is_tap or self.lacks_parser:
+            return ""
         if self._bail is not None:
             return f"it bailed out{f': {self._bail}' if self._bail else ''}"
         if self._failed:
@@ -98,7 +114,7 @@ class TestResults:
 
     @property
     def _lacks_plan(self) -> str:
-        return "it ended without a plan, such as 1..4" if self._has_version else ""
+        return "it ended without a plan, such as 1..4" if "version" in self._kinds else ""
 
     def _breaks_plan(self, planned: int) -> str:
         if self._ran != planned:
