@@ -35,15 +35,15 @@ _DOCKERFILE_WAITS = "the Dockerfile stays as it is until the config loads; then 
 
 @dataclass(frozen=True)
 class Migration:
-    """What `doit migrate` writes and reports.
+    """The files and the report of `doit migrate`.
 
     Attributes:
         config: The text of the new config.yaml.
         rest: The text of Dockerfile.rest, "" for none.
         old_config: The bytes of the old config.yaml, None where there was none.
         old_rest: The bytes of an old Dockerfile.rest, None where there was none.
-        rows: What became of each instruction.
-        legacy_rows: What became of each key in the older form.
+        rows: The result for each instruction.
+        legacy_rows: The result for each key in the older form.
         layers: The configs below the habitat's own that are in the older form.
         problems: Why the new configs don't load.
     """
@@ -87,7 +87,7 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str], *, split
         splits: As of `Choices`.
 
     Returns:
-        What to write, None where there is nothing to migrate.
+        The new files, None where there is nothing to migrate.
 
     Raises:
         HabitatError: The files can't be read, or the base image can't be inspected.
@@ -229,7 +229,7 @@ def remove(project: Project, name: str) -> list[str]:
     """Remove the Dockerfile once the habitat was built without it, and `dockerfile: false` where it can go, too.
 
     Returns:
-        What was removed.
+        The names of the files and keys that were removed.
 
     Raises:
         HabitatError: The habitat is built from the Dockerfile, or was not built without it yet.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Choices(NamedTuple):
-    """What a person chooses.
+    """The options of a person.
 
     Attributes:
         build_args: Values for ARGs of the Dockerfile.
@@ -48,7 +48,7 @@ def convert(inputs: Inputs, *, splits: bool = False) -> Conversion:
     """Convert all instructions behind the last one that has to stay in a Dockerfile.
 
     Args:
-        inputs: What to convert.
+        inputs: The Dockerfile and its surroundings.
         splits: As of `Choices`.
     """
     reasons, early = reasons_to_stay(inputs), reasons_for_hooks(inputs)
@@ -63,13 +63,13 @@ def _convert(
     inputs: Inputs, reasons: Mapping[int, str], early: Mapping[str, tuple[int, str]], *, splits: bool
 ) -> Conversion:
     first = max(reasons, default=-2) + 1
-    moved = _moved(inputs, first, reasons) if splits else []
+    movable = _movable(inputs, first, reasons) if splits else []
     conversion = Conversion(start=[*inputs.states, inputs.end][max(first, 0)])
-    rest.keep(inputs, conversion, first, reasons, moved)
+    rest.keep(inputs, conversion, first, reasons, movable)
     numbers = range(max(first, 0), len(inputs.instructions))
     run, copy, setting = (kind(inputs, conversion) for kind in (RunConverter, CopyConverter, SettingConverter))
     converters = {"RUN": run.convert, "COPY": copy.convert, "ADD": copy.convert}
-    for number in (*moved, *numbers):
+    for number in (*movable, *numbers):
         instruction = inputs.instructions[number]
         conversion.region = next((region for region, (last, _) in early.items() if number <= last), "")
         try:
@@ -90,7 +90,7 @@ def _convert(
     return conversion
 
 
-def _moved(inputs: Inputs, first: int, reasons: Mapping[int, str]) -> list[int]:
+def _movable(inputs: Inputs, first: int, reasons: Mapping[int, str]) -> list[int]:
     """Return the instructions before `first` that can come behind all COPYs and ADDs that stay.
 
     A RUN that stays may need what is before it, and so may a COPY to a user whom the base image lacks.

@@ -50,7 +50,7 @@ class BuildState:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What a container runs."""
+        """The command line of a container."""
         return (*self.entrypoint, *self.command)
 
     def absolute(self, path: str) -> str:

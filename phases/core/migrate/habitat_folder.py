@@ -91,13 +91,13 @@ class HabitatFolder:
 
     @cached_property
     def docker(self) -> Mapping[str, Item]:
-        """What `docker build` copies, without the files for the habitat itself."""
+        """The files that `docker build` copies, without the files for the habitat itself."""
         ignore = dockerignore(self.path).also(*_OURS)
         return {item.path: item for item in tree.walk(self.path, ignore) if not _is_ours(item.path)}
 
     @cached_property
     def local(self) -> Mapping[str, Item]:
-        """What the habitat has at $LOCAL_PATH."""
+        """The files that the habitat has at $LOCAL_PATH."""
         ignore = self.rules(self.path).also(*TOOL_FOLDERS, *NOT_IN_PHASE_6).also_by(dockerignore(self.path))
         return {item.path: item for item in tree.walk(self.path, ignore) if not _is_ours(item.path)}
 

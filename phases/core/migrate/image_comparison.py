@@ -42,7 +42,7 @@ _FLEETING = _pattern("/etc/*-", "/var/cache/*", "/var/lib/apt/lists/*", "/tmp/*"
 
 @dataclass(frozen=True)
 class Contents:
-    """What an image consists of.
+    """The contents of an image.
 
     Attributes:
         paths: From each path to its kind, mode and owner.
@@ -58,7 +58,7 @@ class Contents:
 
 
 def contents(project: Project, name: str, image: str) -> Contents:
-    """List what an image of the habitat `name` consists of, by a command in a temporary container.
+    """List the contents of an image of the habitat `name`, by a command in a temporary container.
 
     Raises:
         EngineError: The image can't be listed: it lacks find, stat or sha256sum.

@@ -26,7 +26,7 @@ UNKNOWN = "\0"
 
 @dataclass(frozen=True)
 class ExistingConfig:
-    """What a config.yaml beside the Dockerfile sets.
+    """The settings of a config.yaml beside the Dockerfile.
 
     Attributes:
         env: The names of the variables that it sets.

@@ -23,8 +23,8 @@ class Split:
     """The result of a migration that splits.
 
     Attributes:
-        migration: What was written.
-        differences: What differs between the images, None if there was nothing to split.
+        migration: The migration that was written.
+        differences: A line for each difference between the images, None if there was nothing to split.
     """
 
     migration: Migration
@@ -45,7 +45,7 @@ def split(project: Project, name: str, build_args: Mapping[str, str]) -> Split |
         return None
     divided = command.migrate(project, name, build_args, splits=True)
     command.write(project, in_order)
-    if divided is None or in_order.problems or _kept(divided) >= _kept(in_order):
+    if divided is None or in_order.problems or _count_in_dockerfile(divided) >= _count_in_dockerfile(in_order):
         return Split(in_order, None)
     before = contents(project, name, _build(project, name))
     try:
@@ -65,7 +65,7 @@ def split(project: Project, name: str, build_args: Mapping[str, str]) -> Split |
     return Split(divided, differences(before, after))
 
 
-def _kept(migration: Migration) -> int:
+def _count_in_dockerfile(migration: Migration) -> int:
     """Return how many instructions stay in a Dockerfile."""
     return sum(row.place.startswith("Dockerfile") for row in migration.rows)
 

@@ -24,7 +24,7 @@ _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(API|ACCESS|PRIVATE|AUTH)_?
 _DESCRIPTIONS = ("org.opencontainers.image.description", "description")
 
 #: Instructions that no config has, each with the reason.
-DROPPED = {
+WITHOUT_COUNTERPART = {
     "LABEL": "the phases set a habitat's labels",
     "MAINTAINER": "a config names no maintainer",
     "ONBUILD": "no image is built FROM a habitat",
@@ -66,8 +66,8 @@ class SettingConverter:
             self._conversion.report(instruction, "" if why else "entry.command", why)
         elif instruction.name == "SHELL":
             self._conversion.report(instruction, "setup", _IN_SCRIPTS)
-        elif instruction.name in DROPPED:
-            self._conversion.report(instruction, "", DROPPED[instruction.name])
+        elif instruction.name in WITHOUT_COUNTERPART:
+            self._conversion.report(instruction, "", WITHOUT_COUNTERPART[instruction.name])
         else:
             raise NotConvertible(f"doit migrate doesn't know {instruction.name}")
 
@@ -150,11 +150,11 @@ class SettingConverter:
         labels = dict(self._inputs.interpreter.pairs(instruction, state))
         name = next((name for name in _DESCRIPTIONS if name in labels), "")
         if not name or self._inputs.existing:
-            self._conversion.report(instruction, "", DROPPED["LABEL"])
+            self._conversion.report(instruction, "", WITHOUT_COUNTERPART["LABEL"])
             return
         self._conversion.description = " ".join(labels.pop(name).split())
-        dropped = f"without {', '.join(labels)}: {DROPPED['LABEL']}" if labels else ""
-        self._conversion.report(instruction, "description", dropped)
+        remark = f"without {', '.join(labels)}: {WITHOUT_COUNTERPART['LABEL']}" if labels else ""
+        self._conversion.report(instruction, "description", remark)
 
 
 def command(inputs: Inputs) -> str:

@@ -74,10 +74,9 @@ def _script(document: Document, index: int, user: str) -> None:
     _commands_to_list(document, *path)
     if (pair := document.pair(*path, "run_as")) and _is_user(str(pair.value.value).strip(), user):
         edits.replace(document, pair.value, "user")
+    has_point = convert_point(document, *path)
     node = document.node(*path)
-    if not convert_point(document, *path) and isinstance(node, yaml.MappingNode) and node.value:
-        node = document.node(*path)
-        assert isinstance(node, yaml.MappingNode)
+    if not has_point and isinstance(node, yaml.MappingNode) and node.value:
         edits.insert(document, node, "after: tools")
 
 

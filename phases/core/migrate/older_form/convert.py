@@ -29,7 +29,7 @@ class Converted:
 
     Attributes:
         text: The config.
-        rows: What became of each key in the older form, by line.
+        rows: The result for each key in the older form, by line.
         build_args: Arguments for the build of the Dockerfile.
     """
 

@@ -28,7 +28,7 @@ class Document:
 
     Attributes:
         lines: The lines; `set_lines` changes them.
-        rows: What became of each key in the older form.
+        rows: The result for each key in the older form.
     """
 
     def __init__(self, text: str) -> None:

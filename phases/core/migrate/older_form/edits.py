@@ -63,9 +63,9 @@ def remove(document: Document, pair: Pair) -> None:
         document.set_lines(start.line, end - start.line, [*rows, before + "{}"])
     else:
         following = pairs[number + 1][0].start_mark
-        moved = before + document.lines[following.line][following.column :]
+        line = before + document.lines[following.line][following.column :]
         document.set_lines(
-            start.line, following.line + 1 - start.line, [*rows, *document.lines[end : following.line], moved]
+            start.line, following.line + 1 - start.line, [*rows, *document.lines[end : following.line], line]
         )
 
 

@@ -110,10 +110,10 @@ def _for_phase(document: Document, pair: Pair, limit: str) -> None:
 
 
 def _for_each_phase(document: Document, pair: Pair, limit: str) -> None:
-    set_alone = {*document.names("timeout"), *document.names("timeouts")}
-    if "scripts" in set_alone:
-        set_alone.add("tools")
-    names = [name for name in _PHASES_WITH_COMMANDS if name not in set_alone]
+    own_limits = {*document.names("timeout"), *document.names("timeouts")}
+    if "scripts" in own_limits:
+        own_limits.add("tools")
+    names = [name for name in _PHASES_WITH_COMMANDS if name not in own_limits]
     document.report(pair.key, "timeout.per-phase", "timeouts", f"for {', '.join(names)}" if names else "")
     for name in reversed(names):
         edits.insert(document, existing(document, "timeout", "per-phase").mapping, f"{name}: {limit}")

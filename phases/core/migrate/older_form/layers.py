@@ -42,7 +42,7 @@ class MigratedLayer:
         folder: The folder that has it.
         old: Its bytes, None where there was no file.
         text: The text of the new config.yaml in `folder`, None for a file that is a part of another one now.
-        rows: What became of each key in the older form.
+        rows: The result for each key in the older form.
     """
 
     shown: str
@@ -151,7 +151,7 @@ def _put_before(document: Document, below: Document, path: tuple[str, ...]) -> N
         for name in below.names(*path):
             _put_pair_before(document, below, (*path, name))
     elif pair.value.value:
-        document.report(own.key, ".".join(path), "", "system/config.yaml has it too, and this one counts")
+        document.report(own.key, ".".join(path), "", "system/config.yaml has another value, which is left out")
 
 
 def _put_pair_before(document: Document, below: Document, path: tuple[str, ...]) -> None:
