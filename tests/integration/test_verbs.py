@@ -454,7 +454,10 @@ def test_destroy_removes_containers_of_habitat_only(habitat: BuiltHabitat) -> No
     result = habitat.doit("destroy", "--yes")
     assert (result.code, lines(result)) == (
         0,
-        [*shown, f"• removed {habitat.container}, {aside}; its snapshots are kept"],
+        [
+            *shown,
+            f"• removed {habitat.container}, {aside}; its snapshots are kept: doit clean {habitat.name} removes them",
+        ],
     )
     assert habitat.containers() == [other]
     again = habitat.doit("start", "--cmd", "ls ~")

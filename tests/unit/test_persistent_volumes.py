@@ -350,7 +350,17 @@ def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path
     assert len(demo.engine.volumes()) == 2
     assert destroy(demo.run_anew(), "demo", lambda _: True)
     assert demo.engine.volumes() == []
-    assert demo.notices() == ["removed habitat-demo, 2 persistent volumes; its snapshots are kept"]
+    assert demo.notices() == [
+        "removed habitat-demo, 2 persistent volumes; its snapshots are kept: doit clean demo removes them"
+    ]
+
+
+def test_destroy_names_only_what_is_kept(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path, "~/.cache/")
+    start(demo)
+    clean.clean_all(demo.run_anew(), "demo")
+    assert destroy(demo.run_anew(), "demo", lambda _: True, keep_volumes=True)
+    assert demo.notices() == ["removed habitat-demo; its persistent volumes are kept"]
 
 
 def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None:

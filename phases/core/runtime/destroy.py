@@ -61,8 +61,8 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
     if len(remaining) < len(volumes):
         removed.append(_count(len(volumes) - len(remaining)))
     if removed:
-        kept = "its snapshots and persistent volumes are kept" if keep_volumes else "its snapshots are kept"
-        project.bus.emit(events.Notice(name, f"removed {', '.join(removed)}; {kept}"))
+        parts = (f"removed {', '.join(removed)}", _kept(project, name))
+        project.bus.emit(events.Notice(name, "; ".join(filter(None, parts))))
     _sweep_images(project, name)
     return not remaining
 
@@ -71,10 +71,18 @@ def _nothing(project: Project, name: str, *, keep_volumes: bool) -> str:
     """Return the notice that there is nothing to remove, with the command for what `destroy` keeps."""
     kinds = "container" if keep_volumes else "container and no persistent volume"
     text = f"{name} has no {kinds}: nothing to remove"
-    has_images = any(
-        tag.startswith(f"{repository(name)}:") for image in project.image_index.all() for tag in image.tags
-    )
-    return f"{text}; doit clean {name} removes its snapshots" if has_images else text
+    return f"{text}; doit clean {name} removes its snapshots" if _has_images(project, name) else text
+
+
+def _kept(project: Project, name: str) -> str:
+    """Return what is kept of a habitat without containers, with the command that removes its snapshots; "" if none."""
+    volumes = "its persistent volumes are kept" if volumes_of(project.engine, name) else ""
+    images = f"its snapshots are kept: doit clean {name} removes them" if _has_images(project, name) else ""
+    return "; ".join(filter(None, (volumes, images)))
+
+
+def _has_images(project: Project, name: str) -> bool:
+    return any(tag.startswith(f"{repository(name)}:") for image in project.image_index.all() for tag in image.tags)
 
 
 def _question(containers: int, volumes: int) -> str:
