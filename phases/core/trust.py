@@ -26,7 +26,7 @@ from phases.core.files.locks import FileLock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from phases.core.bus import Bus
+    from phases.core.events.bus import Bus
     from phases.core.model import Habitat, Mount, Secret
     from phases.core.origin import Origin
 

@@ -1,17 +1,20 @@
-"""The command line: keeps doit from changing words that are not for doit."""
+"""The command line before doit reads it, and doit's loader for a project's dodo.py."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit import doit_cmd
 from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain, reset_vars
 
 from phases.core.engine import connect
-from phases.ui.verbs.registry import VERBS
+from phases.ui.verbs.registry import NAMES
 
-_VERBS = frozenset(verb.NAME for verb in VERBS)
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_VERBS = frozenset(NAMES)
 
 
 class Loader(DodoTaskLoader):
@@ -28,7 +31,23 @@ class Loader(DodoTaskLoader):
         return super().load_tasks(cmd, [])
 
 
-def _print_usage(_: object, cmds: dict[str, Any]) -> None:
+def prepare(words: Sequence[str]) -> list[str]:
+    """Return the words that doit gets: those of a person, with the command first.
+
+    No word at all shows the state of the project. `--help` and `-h`, anywhere, ask for help.
+    """
+    if any(":" in word or word in _VERBS for word in words[:1]):
+        connect.prefetch_images()  # a task: the engine answers while the modules are loaded
+    if not words:
+        return ["status", "--next"]
+    if words[0].startswith("-") or not {"-h", "--help"}.isdisjoint(words):
+        from phases.ui.commands import words as order  # here: few runs need it
+
+        return order.command_first(words)
+    return list(words)
+
+
+def _print_usage(_: object, cmds: Mapping[str, Any]) -> None:
     from phases.ui.commands.help import Help  # here: few runs show it
 
     Help.print_usage(cmds)
@@ -40,6 +59,4 @@ def _process(_: DoitMain, args: list[str]) -> list[str]:
     doit takes variables even from the values of options, and drops those that no dodo.py reads.
     """
     reset_vars()
-    if any(":" in arg or arg in _VERBS for arg in args[:1]):
-        connect.prefetch_images()  # a task: the engine answers while the modules are loaded
-    return args
+    return prepare(args)

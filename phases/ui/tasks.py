@@ -1,7 +1,7 @@
-"""The parts of doit's tasks for dodo.py, and the project of this process.
+"""The parts of doit's tasks for `phases/dodo.py`, and the project of this process.
 
-doit makes reporters and commands from their names and gives them nothing of ours. A process has one
-dodo.py and so one project, which `current_project` returns.
+doit makes reporters and commands from their names and gives them nothing of ours. A process has
+one project, which `current_project` returns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from doit.exceptions import TaskFailed
 
 from phases.core import layout
 from phases.core.cache import image_labels
-from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, printable
 from phases.core.problems import with_count
 from phases.core.project import Project
@@ -107,7 +106,6 @@ def doit_config(project: Project) -> dict[str, Any]:
         "dep_file": str(layout.state_folder(project.root)),
         "reporter": "habitats",
         "sort": "definition",
-        "default_tasks": [task_name(PHASES[-1], quoted(name)) for name in project.habitats.names],
         # One habitat's failure does not stop the others.
         "continue": True,
         # `doit -n` builds habitats in threads: they share the engine's connection and the locks.

@@ -273,7 +273,7 @@ def broken_output(tmp_path_factory: pytest.TempPathFactory) -> BrokenHabitatsOut
         else:
             project.habitat(name, broken.config.lstrip("\n"))
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    return BrokenHabitatsOutput(project.doit("list", env=nowhere), project.doit(env=nowhere))
+    return BrokenHabitatsOutput(project.doit("list", env=nowhere), project.doit("build", env=nowhere))
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -100,7 +100,7 @@ def built_habitats(
 ) -> Iterator[tuple[TwoHabitats, CommandResult]]:
     """Two habitats, and the run that built them."""
     two_habitats = TwoHabitats(tmp_path_factory.mktemp("project"), busybox)
-    result = two_habitats.project.doit("-n", "2")
+    result = two_habitats.project.doit("build", "-n", "2")
     yield two_habitats, result
     for name in two_habitats.names:
         clear(engine, name)
@@ -109,7 +109,7 @@ def built_habitats(
 @pytest.fixture
 def two_habitats(built_habitats: tuple[TwoHabitats, CommandResult]) -> Iterator[TwoHabitats]:
     """Two habitats that are up to date."""
-    result = built_habitats[0].project.doit()
+    result = built_habitats[0].project.doit("build")
     assert result.code == 0, result.out
     yield built_habitats[0]
     built_habitats[0].begin()
@@ -129,7 +129,7 @@ def statuses(result: CommandResult) -> dict[str, str]:
 # Building several
 
 
-def test_bare_doit_builds_every_habitat_and_starts_none(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
+def test_build_builds_every_habitat_and_starts_none(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
     two_habitats, result = built_habitats
     assert result.code == 0, result.out
     for name in two_habitats.names:
@@ -137,7 +137,7 @@ def test_bare_doit_builds_every_habitat_and_starts_none(built_habitats: tuple[Tw
         assert left_containers(name) == []
         assert containers(name) == []
         assert f"{name} ready in " in result
-    again = two_habitats.project.doit()
+    again = two_habitats.project.doit("build")
     assert again.code == 0
     assert [line.split(" in ")[0] for line in again.out.splitlines() if "ready" in line] == [
         f"{name} │ ✅ {name} ready" for name in sorted(two_habitats.names)
@@ -309,8 +309,7 @@ def test_unknown_task_is_one_line_error_of_every_command(project: Project, argv:
     project.habitat("hello", "base_image: nothing:1")
     result = project.doit(*argv, env=NOWHERE)
     assert result.code == 3
-    verbs = f"the verbs are {', '.join(VERBS)}; `doit help` explains them, `doit list` shows the phases"
-    assert result.out.splitlines() == [f"ERROR: there is no task 'setpu:hello': {verbs}"]
+    assert result.out.splitlines() == ["ERROR: there is no task 'setpu:hello': `doit help` lists all commands"]
 
 
 # A broken habitat
@@ -326,7 +325,7 @@ def test_broken_habitat_does_not_stop_other_habitats(two_habitats: TwoHabitats) 
             f"broken: {error}"
         ]
         two_habitats.save(two_habitats.first, command="goodbye")
-        result = two_habitats.project.doit()
+        result = two_habitats.project.doit("build")
         assert result.code != 0
         assert "Traceback" not in result
         rows = [row.split("│", 1)[-1].strip() for row in result.out.splitlines()]

@@ -224,7 +224,7 @@ def test_killed_run_releases_waiting_run(project: ProjectWithHabitats) -> None:
 @pytest.mark.guarantee("second-run-waits")
 def test_four_habitats_are_built_by_one_run(project: ProjectWithHabitats) -> None:
     names = [project.habitat() for _ in range(4)]
-    result = project.project.doit("-n", "4", "-P", "thread")
+    result = project.project.doit("build", "-n", "4", "-P", "thread")
     check_all_well([result])
     assert ran([result]) == {name: Counter(NAMES) for name in names}
     for name in names:
@@ -233,7 +233,7 @@ def test_four_habitats_are_built_by_one_run(project: ProjectWithHabitats) -> Non
 
 def test_one_failing_habitat_of_four_does_not_stop_others(project: ProjectWithHabitats) -> None:
     bad, *good = (project.habitat(setup) for setup in ("exit 3", "touch /a", "touch /b", "touch /c"))
-    result = project.project.doit("-n", "4", "-P", "thread")
+    result = project.project.doit("build", "-n", "4", "-P", "thread")
     assert result.code == 2
     assert "Traceback" not in result
     assert len([line for line in result.out.splitlines() if "❌ setup:" in line]) == 1

@@ -284,7 +284,7 @@ def test_jsonl_broken_config_and_usage_errors_are_events(project: Project, name:
     for args, output in (
         (["start:nosuch"], "there is no task 'start:nosuch': "),
         (["--bogus"], "option --bogus not recognized: `doit help run` lists the options"),
-        ([f"start:{name}", "--frce"], "option --frce not recognized: `doit help VERB:NAME` lists the options"),
+        ([f"start:{name}", "--frce"], "option --frce not recognized: `doit help start` lists the options"),
     ):
         run = recorded(project, *args)
         (error,) = run.events_named("error")

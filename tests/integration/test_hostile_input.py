@@ -434,7 +434,7 @@ def test_list_of_odd_habitats_contains_no_terminal_control(odd_project: Project)
 
 
 def test_run_of_odd_habitats_contains_no_terminal_control(odd_project: Project) -> None:
-    result = odd_project.doit(env=NOWHERE)
+    result = odd_project.doit("build", env=NOWHERE)
     assert result.code != 0
     assert [line for line in result.out.split("\n") if line != printable(line)] == []
     assert "Traceback" not in result.out

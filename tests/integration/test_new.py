@@ -96,9 +96,9 @@ USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        ((), f"doit new needs a name: {USAGE}"),
-        (("a", "b"), f"doit new takes one name: {USAGE}"),
-        (("a", "--bse", "x"), "option --bse not recognized: `doit help new` lists the options"),
+        ((), f"new needs a name: {USAGE}"),
+        (("a", "b"), f"new takes one name: {USAGE}"),
+        (("a", "--bse", "x"), "option --bse not recognized: did you mean --base? `doit help new` lists the options"),
         (("a", "--repo"), "option --repo requires argument: `doit help new` lists the options"),
         (
             ("A",),

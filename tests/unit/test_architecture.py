@@ -27,15 +27,16 @@ MODULES = {
 
 # What every other package may import.
 BASICS = (
-    "origin json_types url_credentials layout errors problems port masking files variables hooks model"
+    "origin json_types command_form url_credentials layout errors problems port masking files variables hooks model"
     " copied_files git_credentials"
 )
 
 #: Package to the packages that it may import. A package is a folder or a module of phases/core/; `phases` is the
-#: modules of phases/ itself, `ui` all of phases/ui/.
+#: modules of phases/ itself, `ui` all of phases/ui/ and the tasks that doit gets from it, phases/dodo.py.
 MAY_IMPORT = {
     "origin": "",
     "json_types": "",
+    "command_form": "",
     "url_credentials": "",
     "layout": "",
     "errors": "origin json_types url_credentials layout",
@@ -51,14 +52,13 @@ MAY_IMPORT = {
     "phases": BASICS,
     "config": BASICS,
     "events": f"{BASICS} phases",
-    "bus": "events",
     "engine": BASICS,
     "container": f"{BASICS} phases engine",
     "secrets": f"{BASICS} phases engine container",
     "cache": f"{BASICS} phases config events engine",
     "scaffold": f"{BASICS} config",
-    "trust": f"{BASICS} events bus",
-    "project": f"{BASICS} phases config events bus engine secrets cache trust",
+    "trust": f"{BASICS} events",
+    "project": f"{BASICS} phases config events engine secrets cache trust",
     "build": f"{BASICS} phases config events engine container secrets cache project",
     "runtime": f"{BASICS} phases config events engine container secrets cache project build",
     "migrate": f"{BASICS} phases config events engine container cache project build",
@@ -75,6 +75,8 @@ MOST_FUNCTION_LINES = 45
 #: What is larger, and the size that it may have: the modules of a folder, the methods of a class, the lines of a module
 #: or of a function. An entry may go down or away, but not up, and a new one needs a reason.
 LARGER = {
+    # One folder shows all phases, and the tasks that are made of them.
+    "phases": 17,
     "phases/core/engine/docker_api/containers.py DockerContainers": 16,
     "phases/core/engine/docker_api/execs.py DockerExecs": 16,
     "phases/core/engine/locks.py": 342,
@@ -89,6 +91,8 @@ LARGER = {
 def package(module: str) -> str:
     """Return the package of a module, as MAY_IMPORT calls it."""
     _, *parts = module.split(".")
+    if parts == ["dodo"]:
+        return "ui"
     if not parts or parts[0] not in ("core", "ui"):
         return "phases"
     return parts[1] if parts[0] == "core" and len(parts) > 1 else parts[0]
@@ -262,16 +266,17 @@ def test_task_creation_loads_no_docker_or_rich_and_contacts_no_engine() -> None:
     code = """
 import sys
 import dodo
+from phases.ui.tasks import current_project
 names = [task["basename"] for task in dodo.task_habitats()]
 assert "start:hello" in names
 unwanted = {"docker", "requests", "rich", "phases.core.report.plan"}
-print(sorted(unwanted & set(sys.modules)), dodo.PROJECT.connection.is_open)
+print(sorted(unwanted & set(sys.modules)), current_project().connection.is_open)
 """
     assert run(code) == "[] False"
 
 
-def test_dodo_py_stays_below_65_lines() -> None:
-    assert len((ROOT / "dodo.py").read_text().splitlines()) < 65
+def test_project_has_dodo_py_that_only_opens_its_folder() -> None:
+    assert len((ROOT / "dodo.py").read_text().splitlines()) < 10
 
 
 def test_class_names_occur_once() -> None:

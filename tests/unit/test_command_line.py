@@ -19,6 +19,7 @@ from doit.exceptions import InvalidCommand
 from phases.core.engine import connect
 from phases.ui import command_line
 from phases.ui.commands import arguments, selection
+from phases.ui.commands import help as help_command
 from phases.ui.commands.printing import Printing
 from phases.ui.verbs.registry import VERBS
 
@@ -132,6 +133,10 @@ RUN = CmdParse([CmdOption(option) for option in (*cmd_run.Run.cmd_options, opt_d
         ("exec one -- stop one", "exec:one -- stop one"),
         ("plan:one exec two start one", "plan:one exec:two start one"),
         ("setup:one final", "setup:one final"),
+        ("setup one two", "setup:one setup:two"),
+        ("setup t* final one", "setup:two final:one"),
+        ("setup nosuch", "setup nosuch"),
+        ("build:one stop two", "final:one stop:two"),
         ("start:one nosuch", "start:one nosuch"),
         ("stop one --bogus", "stop:one --bogus"),
         ("test:one --layer local", "test-layer:one --layer local"),
@@ -188,6 +193,7 @@ def test_verb_without_name_lists_habitats(verb: Verb) -> None:
         ("plan status", "there is no habitat 'status': known here: one"),
         ("stop plan:one", "stop needs a habitat, as in `doit stop NAME`: known here: one"),
         ("exec make", "there is no habitat 'make' (a command goes behind --): known here: one"),
+        ("one start", "a habitat goes behind the verb: `doit start:one`"),
     ],
 )
 def test_verb_with_other_word_than_habitat_is_refused(typed: str, error: str) -> None:
@@ -249,7 +255,7 @@ def test_command_takes_options_on_both_sides_of_names(typed: str, flag: bool, te
 
 
 def test_command_refuses_unknown_option_behind_name(tmp_path: Path) -> None:
-    error = "option --jsn not recognized: `doit help status` lists the options"
+    error = "option --jsn not recognized: did you mean --json? `doit help status` lists the options"
     assert Folder(tmp_path, "one").refusal("status", "one", "--jsn") == error
 
 
@@ -279,7 +285,8 @@ def test_suggestion_is_harmless(kind: str, name: str, change: Callable[[str], st
     words = {"status", "list", "help", "info", "plan", "logs", "shell", "exec", "debug"}
     if suggested := re.search(r"did you mean '([^':]*)", error):
         assert suggested[1] in words
-    assert not set(re.findall(r"`doit (\S+?)[:`]", error)) - {*words, "plan"}
+    named = re.findall(r"`doit (\S+?)[:`]", error)  # `doit start:NAME` is what was typed, without its habitat
+    assert not set(named) - {*words, typed.removesuffix(":")}
 
 
 @pytest.mark.guarantee("started-container-kept")
@@ -305,8 +312,11 @@ def test_pattern_that_stands_for_other_tasks_is_taken(typed: str) -> None:
         ("hello", "it is a habitat; a verb or a phase goes before it, as in `doit plan:hello`"),
         ("hello:stop", "it is a habitat; a verb or a phase goes before it, as in `doit plan:hello`"),
         ("status", "it is a command, which goes first: `doit status`"),
+        ("rebuild:hello", "rebuild is a command, so a habitat is a word of its own: rebuild NAME"),
+        ("strat", "`doit help start` explains start"),
+        ("zzz", "`doit help` lists all commands"),
         ("clean", "it is a command, which goes first"),
-        ("stop", "name a habitat too, as in stop:NAME; known here: hello, nc-py"),
+        ("stop", "name a habitat too, as in `doit stop:NAME`; known here: hello, nc-py"),
     ],
 )
 def test_unknown_task_has_remedy(typed: str, remedy: str) -> None:
@@ -315,9 +325,6 @@ def test_unknown_task_has_remedy(typed: str, remedy: str) -> None:
     assert str(refusal.value) == f"there is no task '{typed}': {remedy}"
 
 
-def test_commands_that_errors_know_are_those_of_help(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "doit", "help"], cwd=Folder(tmp_path).root, capture_output=True, text=True, check=True
-    )
-    section = done.stdout.split("\nCommands\n")[1].split("\n\n")[0]
-    assert tuple(line.split()[1] for line in section.splitlines() if line.startswith("  doit ")) == selection.COMMANDS
+def test_commands_that_errors_know_are_those_of_help() -> None:
+    shown = {name for names in (*help_command.GROUPS.values(), help_command.OF_DOIT) for name in names}
+    assert shown - {"init"} == {*selection.COMMANDS, *(verb.NAME for verb in VERBS)}

@@ -1,29 +1,85 @@
-"""`doit help`, in a process of its own and without an engine."""
+"""`doit help` and `habitat help`, in a process of its own and without an engine."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
 
-from phases.ui.verbs.registry import NAMES
+from phases.core import command_form
+from phases.ui import plugins
+from phases.ui.habitat.program import HabitatMain
+from phases.ui.verbs.registry import NAMES, VERBS
 
 
-def doit(*words: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/bin:/bin", "DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    command = [sys.executable, "-m", "doit", *words]
+    command = [sys.executable, "-m", {"habitat": "phases.ui.habitat"}.get(program, program), *words]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("words", [("help",), ("--help",)])
-def test_help_lists_verbs_and_commands_of_use(words: tuple[str, ...]) -> None:
-    shown = doit(*words).stdout
-    typed = [line.split()[1] for line in shown.splitlines() if line.startswith("  doit ") and line[7] != " "]
-    assert [word for word in typed if ":" in word] == [*(f"{name}:NAME" for name in NAMES), "final:NAME", "PHASE:NAME"]
-    commands = ["clean", "forget", "help", "ignore", "info", "list", "new", "run", "status", "tabcompletion"]
-    assert [word for word in typed if ":" not in word] == commands
+def doit(*words: str) -> subprocess.CompletedProcess[str]:
+    return run("doit", *words)
+
+
+def examples(text: str) -> list[str]:
+    """Return the command of each row of a help screen."""
+    return [
+        re.split("  +", line.strip())[0] for line in text.splitlines() if line.startswith(("  doit ", "  habitat "))
+    ]
+
+
+@pytest.fixture(scope="module")
+def screens() -> dict[str, str]:
+    return {program: run(program, "help").stdout for program in ("doit", "habitat")}
+
+
+def test_help_shows_an_example_of_every_command_in_the_form_of_its_program(screens: dict[str, str]) -> None:
+    names = [*NAMES, *plugins.COMMANDS, "ignore"]
+    words = {name: next(verb.EXAMPLE[0] for verb in VERBS if name == verb.NAME) for name in NAMES}
+    typed = [example.split()[1] for example in examples(screens["doit"])]
+    assert sorted(typed) == sorted(f"{words[name]}:api" if name in words else name for name in names)
+    typed = [example.split()[1] for example in examples(screens["habitat"])]
+    assert sorted(typed) == sorted(words.get(name, name) for name in names if name not in ("ignore", "run"))
+
+
+@pytest.mark.parametrize("program", ["doit", "habitat"])
+def test_help_has_a_line_of_at_most_80_columns_for_each_command(screens: dict[str, str], program: str) -> None:
+    lines = screens[program].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len([line for line in lines if line.startswith("  ")]) == len(examples(screens[program]))
+
+
+@pytest.mark.parametrize("name", [*NAMES, *plugins.COMMANDS])
+def test_help_of_a_command_fits_80_columns_and_has_an_example(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_form, "_program", ["habitat"])
+    assert HabitatMain().run(["help", name]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("habitat ")
+    assert "\nExample: habitat " in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "words", ["start --help", "start -h", "start api --detach --help", "-h start", "help start api", "start:api -h"]
+)
+def test_help_is_shown_for_its_options_anywhere(
+    words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_form, "_program", ["habitat"])
+    assert HabitatMain().run(words.split()) == 0
+    assert capsys.readouterr().out.startswith("habitat start [NAME …] [--detach]")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",)])
+def test_help_option_alone_shows_all_commands(screens: dict[str, str], words: tuple[str, ...]) -> None:
+    assert run("habitat", *words).stdout == screens["habitat"]
+    assert doit(*words).stdout == screens["doit"]
 
 
 @pytest.mark.parametrize(

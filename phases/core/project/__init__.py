@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.bus import Bus
 from phases.core.cache.image_index import ImageIndex
 from phases.core.cache.slices import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.cache.temporary_containers import TemporaryContainers
 from phases.core.engine.background import ContainerCreator
+from phases.core.events.bus import Bus
 from phases.core.project.assessments import Assessments
 from phases.core.project.cleanups import Cleanups
 from phases.core.project.connection import EngineConnection

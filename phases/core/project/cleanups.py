@@ -11,7 +11,7 @@ from phases.core.errors import EngineUnreachable, HabitatError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phases.core.bus import Bus
+    from phases.core.events.bus import Bus
     from phases.core.project.connection import EngineConnection
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from doit import cmd_clean
 from doit.exceptions import InvalidCommand
 
+from phases.core import command_form
 from phases.core.errors import HabitatError
 from phases.core.problems import with_count
 from phases.core.runtime import clean
-from phases.ui.commands import selection
+from phases.ui.commands import arguments, selection
+from phases.ui.commands.options import FROM, checked_phase
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
 
@@ -28,7 +30,10 @@ class Clean(Printing, cmd_clean.Clean):
     whole habitat, also of one that was removed or renamed.
     """
 
-    doc_purpose = "remove what was built, with logs and unused caches; the containers that you started stay"
+    doc_purpose = "remove its images, logs and stamps"
+    doc_usage = "[NAME … | PHASE:NAME …] [--from PHASE]"
+    example = ("clean", "api")
+    cmd_options = (*cmd_clean.Clean.cmd_options, FROM)
 
     def _execute(
         self,
@@ -36,12 +41,18 @@ class Clean(Printing, cmd_clean.Clean):
         cleandep: bool,
         cleanall: bool,
         cleanforget: bool,
+        first: str,
         pos_args: list[str] | None = None,
     ) -> int:
         del cleanforget  # stamps are always removed
+        checked_phase(first, "--from")
         try:
+            if first and not pos_args:
+                raise InvalidCommand(arguments.needs_habitat(self.name, clean.cleanable(current_project())))
             if pos_args and not cleanall:
                 named, tasks = _split(pos_args)
+                if first:
+                    named, tasks = [], [*tasks, *(f"{first}:{name}" for name in named)]
                 firsts = _first_phases(selection.expand(tasks, self.task_list))
                 for name in named:
                     self._clean_habitat(name, dryrun=dryrun)
@@ -74,9 +85,9 @@ class Clean(Printing, cmd_clean.Clean):
         if count:
             self._print(name, count, "", dryrun=dryrun)
         if own:
-            self._print_kept(name, own, f"doit destroy:{name}")
+            self._print_kept(name, own, command_form.verb("destroy", name))
         if others:
-            self._print_kept(name, others, f"docker rm -f {' '.join(others)} && doit clean {name}")
+            self._print_kept(name, others, f"docker rm -f {' '.join(others)} && {command_form.command('clean', name)}")
 
     def _print_kept(self, name: str, containers: Sequence[str], command: str) -> None:
         it = "it" if len(containers) == 1 else "them"

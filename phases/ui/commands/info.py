@@ -24,7 +24,9 @@ def _shared(check: Freshness) -> str:
 class Info(Printing, cmd_info.Info):
     """doit's `info`, with a line for each reason. Exit code 1 if the task would run."""
 
-    doc_purpose = "show whether a phase is up to date, and why not"
+    doc_purpose = "show whether a phase is up to date"
+    doc_usage = "PHASE:NAME"
+    example = ("info", "setup:api")
 
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
         selection.check(pos_args, self.task_list)

@@ -7,6 +7,7 @@ from typing import Any
 
 from doit import cmd_list
 
+from phases.core import command_form
 from phases.ui import output
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
@@ -18,7 +19,8 @@ from phases.ui.verbs.registry import NAMES
 class List(Printing, cmd_list.List):
     """doit's `list`, with the description or error of each habitat, and a status for groups."""
 
-    doc_purpose = "list phases and habitats, in the order of a build"
+    doc_purpose = "list phases and habitats"
+    example = ("list",)
 
     _status = False
 
@@ -30,7 +32,8 @@ class List(Printing, cmd_list.List):
             options[key] for key in ("pos_args", "subtasks", "status", "template")
         ):
             more = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
-            more = f"and {more}: `doit help` explains them, `doit list --all` shows every task"
+            explains = f"`{command_form.command('help')}` explains them"
+            more = f"and {more}: {explains}, `{command_form.command('list')} --all` shows every task"
             self.outstream.write(f"\n{output.fitted(more, 1, '    ')}\n")
         return code
 

@@ -10,19 +10,42 @@ from doit.cmd_base import DoitCmdBase
 from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 
+from phases.core import command_form
 from phases.core.events import Notice
 from phases.ui import output
 from phases.ui.tasks import listen, unanswered
 
 if TYPE_CHECKING:
+    from doit.cmdparse import CmdParse
+
     from phases.core.events import Event
 
 
-def refused(error: CmdParseError, help_command: str) -> InvalidCommand:
-    """Return a short error for an unknown option. doit's own prints the internals of all that it knows."""
-    cause = error.__context__
+# Options that no error suggests: with them, a command stops, removes or agrees to something without a question.
+_UNSAFE = ("--yes", "--force", "--remove")
+
+
+def refused(error: Exception, parser: CmdParse, subject: str) -> InvalidCommand:
+    """Return a short error for an unknown option. doit's own prints the internals of all that it knows.
+
+    Args:
+        error: The error of doit, or of getopt.
+        parser: The parser that refused the option.
+        subject: The command or verb that has the options.
+    """
+    cause = error if isinstance(error, GetoptError) else error.__context__
     problem = cause if isinstance(cause, GetoptError) else str(error).rstrip(".")
-    return InvalidCommand(f"{problem}: `{help_command}` lists the options")
+    near = _nearest(cause.opt, parser) if isinstance(cause, GetoptError) else ""
+    return InvalidCommand(f"{problem}: {near}`{command_form.command('help', subject)}` lists the options")
+
+
+def _nearest(name: str, parser: CmdParse) -> str:
+    from difflib import get_close_matches
+
+    known = [f"--{option.rstrip('=')}" for option in parser.get_long()]
+    typed = f"--{name.lstrip('-')}"
+    near = get_close_matches(typed, known, n=1)
+    return f"did you mean {near[0]}? " if near and near[0] not in (typed, *_UNSAFE) else ""
 
 
 class Printing(DoitCmdBase):
@@ -32,7 +55,7 @@ class Printing(DoitCmdBase):
         try:
             return int(super().parse_execute(self._options_first(in_args)))
         except CmdParseError as error:
-            raise refused(error, f"doit help {self.name}") from error
+            raise refused(error, self.cmdparser, self.name) from error
 
     def _options_first(self, words: list[str]) -> list[str]:
         """Move options before the names, since doit takes what follows a name for names."""
@@ -40,7 +63,7 @@ class Printing(DoitCmdBase):
         try:
             pairs, names = gnu_getopt(words, self.cmdparser.get_short(), long)
         except GetoptError as error:
-            raise InvalidCommand(f"{error}: `doit help {self.name}` lists the options") from error
+            raise refused(error, self.cmdparser, self.name) from error
         options = [f"{name}={value}" if f"{name[2:]}=" in long else name + value for name, value in pairs]
         return [*options, "--", *names]
 

@@ -15,6 +15,7 @@ from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 from msgspec import Struct, field
 
+from phases.core import command_form
 from phases.core.engine import connect
 from phases.core.errors import HabitatError
 from phases.ui import echo, output, signals
@@ -56,7 +57,9 @@ class RunCommand(cmd_run.Run):
     """
 
     name = "run"
-    doc_purpose = "build and start habitats"
+    doc_purpose = "run tasks, as `doit TASK` does"
+    doc_usage = "TASK …"
+    example: tuple[str, ...] = ("run", "setup:api")
 
     def __init__(self, **doits: Any) -> None:
         super().__init__(**doits)
@@ -68,7 +71,7 @@ class RunCommand(cmd_run.Run):
         try:
             return int(super().parse_execute(in_args))
         except CmdParseError as error:
-            refusal = refused(error, "doit help run")
+            refusal = refused(error, self.cmdparser, self.name)
             if option.is_requested(in_args) and sys.stdout is not None:
                 return self._recorded({"outfile": None}, partial(_refuse, refusal))
             raise refusal from error
@@ -80,14 +83,23 @@ class RunCommand(cmd_run.Run):
         return self._recorded(params, run) if params["reporter"] == option.NAME else run()
 
     def _execute(self, **options: Any) -> int:
-        if not self.sel_default_tasks:
-            self.sel_tasks: list[str] = arguments.as_tasks(
-                self.sel_tasks, selection.habitats(self.task_list), selection.removed_habitats(self.task_list)
-            )
+        self.sel_tasks: list[str] = self._tasks([] if self.sel_default_tasks else self.sel_tasks)
         selection.check_options(self.sel_tasks or (), self.task_list)
         if options["always"]:
             current_project().shares = False  # --always-execute means that every phase runs
         return int(super()._execute(**options))
+
+    def _tasks(self, words: list[str]) -> list[str]:
+        """Return the tasks that a person's words mean, each with its options behind it."""
+        if not words:
+            build = command_form.command("build")
+            raise InvalidCommand(f"nothing to do is named: `{build}` builds every habitat, `{build} NAME` one")
+        return arguments.as_tasks(
+            words,
+            selection.habitats(self.task_list),
+            selection.removed_habitats(self.task_list),
+            default=selection.default_habitat(),
+        )
 
     # doit passes the options that are in the signature of `_execute`.
     _execute.__signature__ = inspect.signature(cmd_run.Run._execute)  # type: ignore[attr-defined]  # noqa: SLF001
@@ -126,8 +138,6 @@ class RunCommand(cmd_run.Run):
             self._ending.fault = error
             output.tell(f"ERROR: {error}")
             return 1
-        except CmdParseError as error:  # of a task's options
-            raise InvalidCommand(f"{error.__context__}: `doit help VERB:NAME` lists the options") from error
         except InvalidCommand as error:
             if error.not_found is not None:
                 selection.check([error.not_found], self.task_list)

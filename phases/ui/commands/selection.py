@@ -6,12 +6,15 @@ import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from doit.cmd_base import subtasks_iter
+from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 
+from phases.core import command_form
 from phases.core.errors import printable
 from phases.registry import NAMES as PHASE_NAMES
 from phases.ui.commands.arguments import known_names, parser_of, refused_pattern, shortened, verb_named
-from phases.ui.tasks import is_verb, parse_task, phase_named
+from phases.ui.commands.printing import refused
+from phases.ui.tasks import current_project, is_verb, parse_task, phase_named, quoted
 from phases.ui.verbs import destroy, layer_tests, start
 from phases.ui.verbs.registry import NAMES as VERB_NAMES
 from phases.ui.verbs.registry import VERBS
@@ -20,7 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 #: The commands that a person may have meant by a word that is no task.
-COMMANDS = ("clean", "forget", "help", "ignore", "info", "list", "new", "run", "status", "tabcompletion")
+COMMANDS = (
+    "build",
+    "clean",
+    "forget",
+    "help",
+    "ignore",
+    "info",
+    "list",
+    "new",
+    "rebuild",
+    "run",
+    "status",
+    "tabcompletion",
+)
 
 #: What may be before the colon of a task.
 KINDS = (*VERB_NAMES, *PHASE_NAMES)
@@ -39,6 +55,11 @@ def _names(task_list: Iterable[Any], verb: str) -> list[str]:
     return [task.name.removeprefix(prefix) for task in task_list if task.name.startswith(prefix)]
 
 
+def default_habitat() -> str:
+    """Return the habitat that a verb without a name means, where there are several: the one named like the folder."""
+    return quoted(current_project().root.name)
+
+
 def removed_habitats(task_list: Iterable[Any]) -> list[str]:
     """Return the habitats that were removed or renamed, as their names are in tasks."""
     tasks = list(task_list)
@@ -54,7 +75,8 @@ def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
     known = {task.name for task in task_list}
     for name in names:
         if name not in known and "*" not in name:
-            raise InvalidCommand(f"there is no task '{shortened(name)}': {_remedy(name, habitats(task_list))}")
+            kind = "command" if command_form.program() == command_form.HABITAT and ":" not in name else "task"
+            raise InvalidCommand(f"there is no {kind} '{shortened(name)}': {_remedy(name, habitats(task_list))}")
 
 
 def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
@@ -66,8 +88,7 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
 
     Raises:
         HabitatError: Options of a verb contradict each other.
-        CmdParseError: A verb has no such option.
-        InvalidCommand: A pattern stands for `destroy`.
+        InvalidCommand: A verb has no such option, or a pattern stands for `destroy`.
     """
     known = {task.name for task in task_list}
     rest = list(words)
@@ -79,7 +100,11 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
             raise InvalidCommand(refused_pattern(name, habitats(task_list)))
         if verb is None or name not in known:
             continue
-        options, rest = parser_of(verb).parse(rest)
+        parser = parser_of(verb)
+        try:
+            options, rest = parser.parse(rest)
+        except CmdParseError as error:
+            raise refused(error, parser, verb.NAME) from error
         if verb.WORDS:
             return  # the words that follow belong to it
         if verb is start:
@@ -92,24 +117,43 @@ def _remedy(name: str, names: Sequence[str]) -> str:
     """Return what to type instead of a name that is no task. It suggests nothing that builds, stops or removes."""
     kind, colon, habitat = name.partition(":")
     if "=" in kind:
-        return "a variable goes before doit, as in `NAME=VALUE doit …`"
+        program = command_form.program()
+        return f"a variable goes before {program}, as in `NAME=VALUE {program} …`"
     if is_verb(kind) or phase_named(kind):
-        if not habitat:
-            return f"name a habitat too, as in {kind}:NAME; {known_names(names)}"
-        return _suggestion([kind, habitat], [[kind], names]) or f"no habitat has this name; {known_names(names)}"
+        return _remedy_for_habitat(kind, habitat, names)
+    if kind in COMMANDS and colon:
+        return f"{kind} is a command, so a habitat is a word of its own: {kind} NAME"
     if name in COMMANDS:
-        return f"it is a command, which goes first{f': `doit {name}`' if name in HARMLESS else ''}"
+        return f"it is a command, which goes first{f': `{command_form.command(name)}`' if name in HARMLESS else ''}"
     if kind in names:
-        return f"it is a habitat; a verb or a phase goes before it, as in `doit plan:{printable(kind)}`"
+        example = command_form.verb("plan", printable(kind))
+        return f"it is a habitat; a verb or a phase goes before it, as in `{example}`"
     kinds = [*COMMANDS, *KINDS] if not colon else KINDS
     near = _suggestion([kind, habitat], [kinds, names]) if colon else _suggestion([kind], [kinds])
-    return near or f"the verbs are {', '.join(VERB_NAMES)}; `doit help` explains them, `doit list` shows the phases"
+    return near or f"`{command_form.command('help')}` lists all commands"
+
+
+def _remedy_for_habitat(kind: str, habitat: str, names: Sequence[str]) -> str:
+    """Return what to type instead of a verb or phase with an unknown habitat, or with none."""
+    if not habitat:
+        form = command_form.verb if is_verb(kind) else command_form.phase
+        return f"name a habitat too, as in `{form(kind, 'NAME')}`; {known_names(names)}"
+    if habitat in names:
+        return f"{printable(habitat)} has no such phase"
+    return _suggestion([kind, habitat], [[kind], names]) or f"no habitat has this name; {known_names(names)}"
 
 
 def _suggestion(parts: Sequence[str], options: Sequence[Sequence[str]]) -> str:
-    """Return the remedy with the nearest word of `options` for each of the parts, "" where that is not harmless."""
+    """Return the remedy with the nearest word of `options` for each of the parts.
+
+    For one that is not harmless, it names the help of a command, and is "" for a task.
+    """
     near = [part if part in known else _nearest(part, known) for part, known in zip(parts, options, strict=True)]
-    return f"did you mean '{':'.join(map(printable, near))}'?" if all(near) and near[0] in HARMLESS else ""
+    if not all(near):
+        return ""
+    if near[0] in HARMLESS:
+        return f"did you mean '{':'.join(map(printable, near))}'?"
+    return f"`{command_form.command('help', *near)}` explains {near[0]}" if len(near) == 1 else ""
 
 
 def _nearest(word: str, options: Sequence[str]) -> str:

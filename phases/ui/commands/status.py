@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidCommand
 
+from phases.core import command_form
 from phases.core.errors import HabitatError, did_you_mean, printable
 from phases.core.report import status
 from phases.ui import output
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 class Status(Printing):
     """Prints a table, or a JSON document with the same content. Exit code 1 if no engine answers."""
 
-    doc_purpose = "show the state of habitats: phases, container, size, age of the base image"
+    doc_purpose = "show phases, container and size of each"
     doc_usage = "[NAME …]"
+    example = ("status",)
     cmd_options = (
         {
             "name": "json",
@@ -32,9 +34,16 @@ class Status(Printing):
             "default": False,
             "help": "print one JSON document, with exact values",
         },
+        {
+            "name": "next",
+            "long": "next",
+            "type": bool,
+            "default": False,
+            "help": "also print what to type next, as without any command",
+        },
     )
 
-    def _execute(self, pos_args: list[str], json: bool) -> int:
+    def _execute(self, pos_args: list[str], json: bool, next: bool) -> int:  # noqa: A002 (the option's name)
         project = current_project()
         try:
             names = _selected(pos_args, project.habitats.names)
@@ -48,10 +57,25 @@ class Status(Printing):
             from phases.ui.status import table  # here: it loads rich
 
             table.show(overview, self.outstream)
+            if next:
+                self.outstream.write(_next_commands(project.habitats.names))
         self.outstream.flush()
         if overview.error:
             output.tell(f"ERROR: {overview.error}")
         return 1 if overview.error else 0
+
+
+def _next_commands(names: Sequence[str]) -> str:
+    rows = [(command_form.command("new", "NAME"), "creates a habitat")]
+    if names:
+        example = printable(names[0]) if len(names) == 1 else "NAME"
+        rows = [
+            (command_form.verb("start", example), "builds what changed, and runs its command"),
+            (command_form.command("build"), "builds all, and starts none"),
+        ]
+    rows.append((command_form.command("help"), "lists all commands"))
+    width = max(len(command) for command, _ in rows)
+    return "".join(["\n", *(f"{command:<{width}}  {text}\n" for command, text in rows)])
 
 
 def _selected(patterns: Iterable[str], names: Sequence[str]) -> list[str]:

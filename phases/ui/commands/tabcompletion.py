@@ -32,8 +32,9 @@ class TabCompletion(cmd_completion.TabCompletion):
     doit's own script runs `doit list` at each key, doesn't complete verbs, and takes every line of the list for a task.
     """
 
-    doc_purpose = "print a script for bash or zsh that completes commands, tasks and options"
+    doc_purpose = "print a script for bash or zsh"
     doc_usage = "[--shell bash|zsh]"
+    example = ("tabcompletion", "--shell", "zsh")
     cmd_options = (cmd_completion.opt_shell,)
 
     def execute(self, opt_values: dict[str, Any], pos_args: list[str]) -> int:

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "debug"
-DESCRIPTION = "Open a shell where the last build failed, in a temporary container"
+DESCRIPTION = "Open a shell where its last build failed"
+EXAMPLE = ("debug",)
 BUILDS = False
 HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = ()

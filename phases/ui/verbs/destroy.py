@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "destroy"
-DESCRIPTION = "Remove its containers and persistent volumes, after asking"
+DESCRIPTION = "Remove its containers and what persists"
+EXAMPLE = ("destroy",)
 BUILDS = False
 HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (

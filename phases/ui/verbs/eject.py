@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "eject"
-DESCRIPTION = "Write a Dockerfile that builds the same image without this program"
+DESCRIPTION = "Write it as a Dockerfile"
+EXAMPLE = ("eject", "--to", "FOLDER")
 BUILDS = False
 HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -19,6 +20,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "to",
         "type": str,
         "default": "",
+        "metavar": "FOLDER",
         "help": "the folder to write [ejected/NAME]",
     },
     {

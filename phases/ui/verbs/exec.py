@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "exec"
-DESCRIPTION = "Run a command in the habitat: doit exec:NAME -- COMMAND"
+DESCRIPTION = "Run a command in it"
+EXAMPLE = ("exec", "--", "make", "test")
 BUILDS = False
 HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = ()

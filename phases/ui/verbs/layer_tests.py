@@ -9,11 +9,19 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "test-layer"
-DESCRIPTION = "Run the tests of one layer, as in `doit test:NAME --layer shared`"
+DESCRIPTION = "Run the tests of one layer"
+EXAMPLE = ("test", "--layer", "shared")
 BUILDS = "verify"
 HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
-    {"name": "layer", "long": "layer", "type": str, "default": "", "help": "system, shared or local"},
+    {
+        "name": "layer",
+        "long": "layer",
+        "type": str,
+        "default": "",
+        "metavar": "LAYER",
+        "help": "system, shared or local",
+    },
 )
 WORDS = False
 PIPES = False

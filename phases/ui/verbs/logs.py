@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "logs"
-DESCRIPTION = "Show the output of the build and of the container"
+DESCRIPTION = "Show the output of the build and container"
+EXAMPLE = ("logs", "--follow")
 BUILDS = False
 HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -19,6 +20,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "phase",
         "type": str,
         "default": "",
+        "metavar": "PHASE",
         "help": "show only the output of this phase",
     },
     {

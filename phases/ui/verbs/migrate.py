@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from phases.ui.screen import Screen
 
 NAME = "migrate"
-DESCRIPTION = "Convert its Dockerfile, or an old config.yaml, to a config.yaml"
+DESCRIPTION = "Convert its Dockerfile or older config"
+EXAMPLE = ("migrate", "--dry-run")
 BUILDS = False
 HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -34,6 +35,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "arg",
         "type": list,
         "default": [],
+        "metavar": "NAME=VALUE",
         "help": "set an ARG, written NAME=VALUE, as docker build --build-arg does; may be repeated",
     },
     {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "plan"
 DESCRIPTION = "Show what a build would run, and why"
+EXAMPLE = ("plan",)
 BUILDS = False
 HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = (

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "shell"
-DESCRIPTION = "Open a shell in the habitat, or in one of its snapshots"
+DESCRIPTION = "Open a shell in it, or in a snapshot"
+EXAMPLE = ("shell",)
 BUILDS = False
 HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -17,6 +18,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "at",
         "type": str,
         "default": "",
+        "metavar": "PHASE",
         "help": "open it in a temporary container of this phase's snapshot",
     },
 )

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "start"
-DESCRIPTION = "Build what has changed, and run the habitat's command"
+DESCRIPTION = "Build what changed, and run its command"
+EXAMPLE = ("start",)
 BUILDS = True
 HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
@@ -26,6 +27,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "cmd",
         "type": str,
         "default": "",
+        "metavar": "COMMAND",
         "help": "run this shell command instead of entry.command",
     },
     {

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "stop"
-DESCRIPTION = "Stop the habitat's container, and keep it"
+DESCRIPTION = "Stop its container, and keep it"
+EXAMPLE = ("stop",)
 BUILDS = False
 HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (

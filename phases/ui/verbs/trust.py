@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "trust"
-DESCRIPTION = "Show what its config runs on this machine or opens to it, and ask whether you agree"
+DESCRIPTION = "Show what it does on this machine, and ask"
+EXAMPLE = ("trust",)
 BUILDS = False
 HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (YES,)

@@ -21,7 +21,11 @@ class Verb(Protocol):
 
     @property
     def DESCRIPTION(self) -> str:  # noqa: N802
-        """The description that `doit list --all` and `doit help` show."""
+        """The description that help and `doit list --all` show: at most 43 characters."""
+
+    @property
+    def EXAMPLE(self) -> Sequence[str]:  # noqa: N802
+        """An example for the help: the verb as a person types it, then the words behind the habitat."""
 
     @property
     def BUILDS(self) -> bool | str:  # noqa: N802
