@@ -106,7 +106,7 @@ def test_persisted_file_renamed_by_program_survives_killed_start(habitat: Persis
         running.end()
     docker("container", "stop", "--time", "0", habitat.container)
     result = habitat.doit("start", "--new")
-    assert "was created by an earlier start: kept as" in result
+    assert " before is kept as " in result
     assert result.out.splitlines()[-2:] == ["renamedimage", "image"]
 
 

@@ -126,7 +126,7 @@ def test_start_new_option_keeps_old_container(habitat: BuiltHabitat) -> None:
     assert lines(result)[-1] == "fresh"
     (aside,) = [name for name in habitat.containers() if name != habitat.container]
     assert habitat.state(".Id", aside) == old
-    assert f"• {habitat.container} was created by an earlier start: kept as {aside}; " in result
+    assert f"• the container that was {habitat.container} before is kept as {aside}: " in result
 
 
 def test_start_detach_with_cmd_option_is_refused(habitat: BuiltHabitat) -> None:

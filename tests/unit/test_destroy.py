@@ -65,6 +65,18 @@ def test_destroy_answered_no_removes_nothing(demo: DemoProject) -> None:
     assert demo.notices() == ["nothing was removed"]
 
 
+def test_destroy_set_aside_keeps_current_container_and_volumes(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path, "entry: {command: 'true', persist: [/srv/]}\n")
+    start(demo)
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=True)
+    current, volumes = demo.container().id, demo.engine.volumes()
+    assert len(names(demo)) == 2
+    assert verb.run(demo.run_anew(), "demo", yes=True, set_aside=True) == 0
+    assert (names(demo), demo.container().id, demo.engine.volumes()) == (["habitat-demo"], current, volumes)
+    assert verb.run(demo.run_anew(), "demo", set_aside=True) == 0
+    assert demo.notices() == ["demo has no container that was set aside: nothing to remove"]
+
+
 def test_destroy_ignores_containers_of_others(demo: DemoProject) -> None:
     start(demo)
     demo.engine.create("habitat-demo:final", "habitat-demo-20260101-000000", ("x",))  # somebody's, of the image

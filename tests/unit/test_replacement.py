@@ -386,6 +386,42 @@ def fail_to_write(*_: object) -> None:
     raise StateError("delivered.1 can't be written (No space left on device)")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("memory: 536870912", "memory: 536870913", "entry.limits.memory changed"),
+        ("cpus: 1.2345678", "cpus: 1.2345679", "entry.limits.cpus changed"),
+        ("cpus: 1.23457", "cpus: 1.2345678", "entry.limits.cpus changed"),
+        ("pids: 1000001", "pids: 1000002", "entry.limits.pids changed"),
+        ("memory: 512m", "memory: 536870912", ""),
+    ],
+)
+def test_limits_that_differ_in_seventh_digit_are_another_container(
+    demo: DemoProject, before: str, after: str, reason: str
+) -> None:
+    configure(demo, f", limits: {{{before}}}")
+    start(demo)
+    configure(demo, f", limits: {{{after}}}")
+    assert report_plan.plan(demo.run_anew(), "demo").replaced == reason
+
+
+@pytest.mark.parametrize("limits", ["memory: 536870912, cpus: 1.2345678, pids: 1000001", ""])
+def test_container_of_earlier_version_without_label_of_limits_matches(demo: DemoProject, limits: str) -> None:
+    configure(demo, f", shm_size: 100000001, limits: {{{limits}}}")
+    start(demo)
+    del demo.engine._container("habitat-demo").labels["habitat.limits"]
+    assert report_plan.plan(demo.run_anew(), "demo").replaced == ""
+    configure(demo, f", shm_size: 2m, limits: {{{limits}}}")
+    assert report_plan.plan(demo.run_anew(), "demo").replaced == "entry.shm_size changed"
+
+
+@pytest.mark.parametrize("label", ["", "privileges=1 network=1 memory=0 cpus=0 pids=4096"])
+def test_container_with_restrictions_of_earlier_version_is_replaced_with_reason(demo: DemoProject, label: str) -> None:
+    demo.engine._container("habitat-demo").labels["habitat.confinement"] = label
+    reason = report_plan.plan(demo.run_anew(), "demo").replaced
+    assert reason == "the program's own restrictions changed"
+
+
 class KilledError(BaseException):
     """Stands for SIGKILL: nothing catches it, and nothing runs after it."""
 

@@ -115,8 +115,8 @@ def test_start_with_newer_image_keeps_old_container_under_other_name(demo: DemoP
             "once that is ready, the old one is kept under another name"
         ),
         (
-            f"habitat-demo was created from an older image: kept as {aside.name}; "
-            f"to remove it when you no longer need it: docker rm {aside.name}"
+            f"the container that was habitat-demo before is kept as {aside.name}, since its image is out of date: "
+            "doit destroy:demo --set-aside removes such containers, after asking"
         ),
     ]
 
@@ -284,7 +284,7 @@ def test_start_new_option_keeps_old_container_under_other_name(demo: DemoProject
     assert demo.container().id != old
     (aside,) = [c for c in demo.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     notice = demo.notices()[1]
-    assert notice.startswith(f"habitat-demo was created by an earlier start: kept as {aside.name}; ")
+    assert notice.startswith(f"the container that was habitat-demo before is kept as {aside.name}: ")
 
 
 def test_start_new_option_without_old_container_gives_no_notice(demo: DemoProject) -> None:
@@ -400,7 +400,7 @@ def test_limits_changed_give_new_container_of_same_image(demo: DemoProject) -> N
     start(demo)
     assert demo.container().id != before.id
     assert demo.container().image == before.image
-    assert any("was created with another config: kept as habitat-demo-" in text for text in demo.notices())
+    assert any("the container that was habitat-demo before is kept as habitat-demo-" in text for text in demo.notices())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from phases.core.build.lock import exclusive
 from phases.core.cache.image_labels import repository
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime import own_containers
-from phases.core.runtime.own_containers import container_name
+from phases.core.runtime.own_containers import container_name, is_new
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import LABEL_PERSIST, persistence_of, volumes_of
 from phases.core.runtime.session.presence import Presence
@@ -29,7 +29,14 @@ _TEMPORARY = ("/run", "/tmp")  # noqa: S108 (names in a container)
 _SHOWN_PATHS = 5
 
 
-def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep_volumes: bool = False) -> bool:
+def destroy(
+    project: Project,
+    name: str,
+    confirm: Callable[[str], bool],
+    *,
+    keep_volumes: bool = False,
+    only_set_aside: bool = False,
+) -> bool:
     """List the habitat's containers and volumes with their changes, ask, and remove them.
 
     Args:
@@ -37,20 +44,22 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
         name: The name of the habitat.
         confirm: Asks the person a question and returns the answer.
         keep_volumes: Whether to keep the persistent volumes.
+        only_set_aside: Whether to keep the current container and the persistent volumes.
 
     Returns:
         Whether everything that was to be removed is gone.
     """
-    containers = _containers(project, name)
+    keep_volumes = keep_volumes or only_set_aside
+    containers = _containers(project, name, only_set_aside=only_set_aside)
     volumes = [] if keep_volumes else volumes_of(project.engine, name)
     if not containers and not volumes:
         fingerprints.sweep(project.state_folder(name), project.engine)
-        project.bus.emit(events.Notice(name, _nothing(project, name, keep_volumes=keep_volumes)))
+        text = _nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
+        project.bus.emit(events.Notice(name, text))
         return True
-    for container in containers:
-        project.bus.emit(events.Line(name, _describe_container(project, name, container)))
-    for volume in volumes:
-        project.bus.emit(events.Line(name, _describe_volume(volume)))
+    lines = [_describe_container(project, name, container) for container in containers]
+    for line in (*lines, *map(_describe_volume, volumes)):
+        project.bus.emit(events.Line(name, line))
     if not confirm(_question(len(containers), len(volumes))):
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
@@ -67,8 +76,10 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
     return not remaining
 
 
-def _nothing(project: Project, name: str, *, keep_volumes: bool) -> str:
+def _nothing(project: Project, name: str, *, keep_volumes: bool, only_set_aside: bool) -> str:
     """Return the notice that there is nothing to remove, with the command for what `destroy` keeps."""
+    if only_set_aside:
+        return f"{name} has no container that was set aside: nothing to remove"
     kinds = "container" if keep_volumes else "container and no persistent volume"
     text = f"{name} has no {kinds}: nothing to remove"
     return f"{text}; doit clean {name} removes its snapshots" if _has_images(project, name) else text
@@ -132,10 +143,16 @@ def _sweep_images(project: Project, name: str) -> None:
             pass  # taking the lock removes them
 
 
-def _containers(project: Project, name: str) -> list[Container]:
+def _is_current(name: str, container: Container) -> bool:
+    """Return whether a container is the habitat's, or is about to be."""
+    return container.name == container_name(name) or is_new(container.name)
+
+
+def _containers(project: Project, name: str, *, only_set_aside: bool) -> list[Container]:
     """List the current container and then those that were set aside, the newest first."""
     listed = own_containers.containers(project, name)
-    containers = [container for row in listed if (container := project.engine.container(row.id))]
+    rows = [row for row in listed if not (only_set_aside and _is_current(name, row))]
+    containers = [container for row in rows if (container := project.engine.container(row.id))]
     return sorted(
         containers, key=lambda container: (container.name == container_name(name), container.name), reverse=True
     )

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 #: The label with the home that mount points below ~ are in. Only containers with such volumes have it.
 LABEL_HOME = "habitat.home"
 
-#: The label with a container's restrictions and ports. Engines report these in different ways.
+#: The label with a container's restrictions and ports, numbers with six digits. Engines report these in different ways.
 LABEL_RESTRICTIONS = "habitat.confinement"
+
+#: The label with a container's limits, in full. Containers of earlier versions have none.
+LABEL_LIMITS = "habitat.limits"
 
 # Bytes of the main process's output that the engine keeps.
 _LOG_BYTES = 32_000_000
@@ -132,6 +135,7 @@ def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
     return {
         **marks(habitat.name),
         LABEL_RESTRICTIONS: restrictions_label(habitat),
+        LABEL_LIMITS: limits_label(habitat),
         LABEL_ENVIRONMENT: root_environment.label_for(env),
         **fingerprints.label(habitat),
     }
@@ -143,3 +147,9 @@ def restrictions_label(habitat: Habitat) -> str:
     # Containers of versions without shm_size have no such part, and need no replacement.
     limits = [f"{key}={value:g}" for key, value in values.items() if key != "shm" or value]
     return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
+
+
+def limits_label(habitat: Habitat) -> str:
+    """Return the value of LABEL_LIMITS."""
+    entry = habitat.entry
+    return " ".join(f"{key}={value!r}" for key, value in {**asdict(entry.limits), "shm": entry.shm_size}.items())

@@ -20,8 +20,10 @@ from phases.core.errors import Conflict, HabitatError, NotFound
 from phases.core.runtime import own_containers
 from phases.core.runtime.new_container import (
     LABEL_HOME,
+    LABEL_LIMITS,
     LABEL_RESTRICTIONS,
     ContainerChanged,
+    limits_label,
     restrictions_label,
 )
 from phases.core.runtime.own_containers import aside_names, container_name, is_new, own_container
@@ -62,14 +64,24 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
     home = container.labels.get(LABEL_HOME, "")
     if set(container.binds) != set(host_mounts.in_home(mounts_of(habitat), home)):
         keys.append("volumes")
-    before, now = container.labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat)
-    if before != now:
-        parts = {part.partition("=")[0] for part in {*before.split()} ^ {*now.split()}}
-        keys += sorted(_KEYS.get(part, f"entry.limits.{part}") for part in parts if part != "privileges")
-        keys = keys or ["its restrictions"]
+    keys += _changed_restrictions(habitat, container.labels)
     if persistence_of(container).paths != paths_of(habitat):
         keys.append("entry.persist")
     return f"{' and '.join(keys)} changed" if keys else ""
+
+
+def _changed_restrictions(habitat: Habitat, labels: Mapping[str, str]) -> list[str]:
+    """Return the keys of the restrictions and ports that a container with these labels was not created with."""
+    pairs = [(labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat))]
+    if limits := labels.get(LABEL_LIMITS):
+        pairs.append((limits, limits_label(habitat)))
+    if all(before == now for before, now in pairs):
+        return []
+    changes = {part for before, now in pairs for part in {*before.split()} ^ {*now.split()}}
+    parts = {part.partition("=")[0] for part in changes}
+    if not pairs[0][0] or "privileges" in parts:
+        return ["the program's own restrictions"]  # an earlier version created it
+    return sorted(_KEYS.get(part, f"entry.limits.{part}") for part in parts or {"port"})  # a port may be there twice
 
 
 def _is_alike(project: Project, habitat: Habitat, one: str, other: str) -> bool:
@@ -215,12 +227,12 @@ def _rename_aside(project: Project, habitat: Habitat, old: Container) -> str:
 def _report_aside(project: Project, name: str, old: Container, aside: str, reason: str) -> None:
     """Stop the old container unless somebody uses it, and say where it is."""
     presence = Presence(project.state_folder(name))
-    kind = {OLDER_IMAGE: "from an older image", "": "by an earlier start"}.get(reason, "with another config")
-    text = f"{old.name} was created {kind}: kept as {aside}"
+    since = f", since {reason}" if reason else ""
+    text = f"the container that was {old.name} before is kept as {aside}{since}"
     if old.running and describe_users(project, presence, old):
-        text += ", which is still in use"
+        text += ", and is still in use"
     else:
         project.engine.stop(old.id)
-        text += f"; to remove it when you no longer need it: docker rm {aside}"
+        text += f": doit destroy:{name} --set-aside removes such containers, after asking"
     presence.forget(old.id)
     project.bus.emit(events.Notice(name, text))

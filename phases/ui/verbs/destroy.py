@@ -25,16 +25,24 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "default": False,
         "help": "keep the volumes of entry.persist",
     },
+    {
+        "name": "set_aside",
+        "long": "set-aside",
+        "type": bool,
+        "default": False,
+        "help": "remove only containers that were set aside for a newer one",
+    },
 )
 WORDS = False
 PIPES = False
 
 
-def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = False) -> int:
+def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = False, set_aside: bool = False) -> int:
     from phases.core.runtime import destroy
 
     confirm = (lambda _: True) if yes else partial(_ask, name)
-    return 0 if destroy.destroy(project, name, confirm, keep_volumes=keep_volumes) else 1
+    is_done = destroy.destroy(project, name, confirm, keep_volumes=keep_volumes, only_set_aside=set_aside)
+    return 0 if is_done else 1
 
 
 def _ask(name: str, question: str) -> bool:
