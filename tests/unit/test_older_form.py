@@ -459,14 +459,15 @@ def test_older_config_refused_by_plan_names_migrate(demo: DemoProject, text: str
 
 def test_older_config_with_other_mistakes_keeps_their_remedies(demo: DemoProject) -> None:
     write(demo.root, "shared/config.yaml", "")
-    text = "base_image: base:1\nuid: x\nimage: y\nentry: {network: foo}\n"
+    text = "base_image: base:1\nuid: x\nimage: y\nentry: {network: foo}\nscripts: []\n"
     write(demo.root, "habitats/demo/config.yaml", text)
     with pytest.raises(ConfigError) as excinfo:
         report_plan.plan(demo.run_anew(), "demo")
     hint = "image is of claude-habitat: doit migrate:demo converts the config"
     remedies = {str(error.where): error.remedy for error in (excinfo.value, *excinfo.value.others)}
     shown = "habitats/demo/config.yaml"
-    assert list(remedies) == [f"{shown}:2", f"{shown}:3", f"{shown}:4"]
+    assert list(remedies) == [f"{shown}:{line}" for line in (2, 3, 4, 5)]
+    assert remedies[f"{shown}:5"] == hint.replace("image", "scripts")
     assert remedies[f"{shown}:2"].startswith("write host")
     assert remedies[f"{shown}:2"].endswith(f"; {hint}")
     assert remedies[f"{shown}:3"] == hint

@@ -76,15 +76,18 @@ def _name_migrate(name: str, error: ConfigError, layers: Iterable[Tree]) -> None
     """
     from phases.core.config import older_form  # imported late: most configs have no error
 
-    places = {key: origin for tree in layers for key, origin in older_form.keys(tree).items()}
-    if not places:
+    keys = {origin: key for tree in layers for key, origin in older_form.keys(tree).items()}
+    if not keys:
         return
-    hint = f"{next(iter(places))} is of claude-habitat: doit migrate:{name} converts the config"
+
+    def hint(key: str) -> str:
+        return f"{key} is of claude-habitat: doit migrate:{name} converts the config"
+
     for each in (error, *error.others):
-        if each.where in places.values():
-            each.remedy = hint
-    if error.remedy != hint:
-        error.remedy = "; ".join(filter(None, (error.remedy, hint)))
+        if isinstance(each.where, Origin) and each.where in keys:
+            each.remedy = hint(keys[each.where])
+    if error.where not in keys:
+        error.remedy = "; ".join(filter(None, (error.remedy, hint(next(iter(keys.values()))))))
 
 
 def merged(trees: Iterable[Tree], problems: Problems) -> Tree:

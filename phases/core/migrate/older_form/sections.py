@@ -75,11 +75,11 @@ def image(document: Document) -> dict[str, str]:
     document.report(pair.key, "image.dockerfile", place, why)
     start = pair.key.start_mark.line
     lines = [line.strip() for line in document.lines[start + 1 : end] if line.lstrip().startswith("#")]
-    if place == "dockerfile":
-        behind = [edits.comment_behind(document.lines[start]).strip()] if pair.value.start_mark.line > start else []
-        part = document.pair("image", "dockerfile")
-        behind += edits.comments_of(document, part if part and not part.mapping.flow_style else pair)
-        lines.insert(0, "  ".join([f"dockerfile: {quoted(name)}", *filter(None, behind)]))
+    behind = [edits.comment_behind(document.lines[start]).strip()] if pair.value.start_mark.line > start else []
+    part = document.pair("image", "dockerfile")
+    behind += edits.comments_of(document, part if part and not part.mapping.flow_style else pair)
+    header = [f"dockerfile: {quoted(name)}"] if place == "dockerfile" else []
+    lines[:0] = filter(None, ["  ".join([*header, *filter(None, behind)])])
     document.set_lines(start, end - start, lines)
     return args
 
