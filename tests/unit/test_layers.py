@@ -8,6 +8,7 @@ import pytest
 from unit_helpers import DemoProject, load, make_user, write
 
 from phases.core.build.container import layers
+from phases.core.engine.docker_api.api import refusal
 from phases.core.errors import HabitatError
 
 if TYPE_CHECKING:
@@ -51,6 +52,23 @@ def test_base_with_too_many_layers_fails_at_base_with_numbers(tmp_path: Path) ->
     assert "the engine takes 125" in text
     assert "COPY --from=IMAGE / /" in text
     assert "habitat-demo:2-users" not in demo.engine.tags()
+
+
+@pytest.mark.guarantee("too-many-layers-told-at-base")
+def test_too_many_layers_for_what_was_added_later_are_told_at_first_phase(tmp_path: Path) -> None:
+    demo = deep(tmp_path, 122)
+    demo.build()
+    before = demo.engine.tags()["habitat-demo:9-tools"]
+    text = (tmp_path / "habitats/demo/config.yaml").read_text()
+    more = "caches: [/c]\ntests: [t]\nvolumes: [{source: ../../data, dest: /d}]\n"
+    write(tmp_path, "habitats/demo/t")
+    write(tmp_path, "data/x")
+    write(tmp_path, "habitats/demo/config.yaml", f"{text}{more}")
+    with pytest.raises(
+        HabitatError, match=r"the snapshot before files has 123 layers, and the habitat adds at least 3"
+    ):
+        demo.build()
+    assert demo.engine.tags()["habitat-demo:9-tools"] == before
 
 
 def test_base_with_just_few_enough_layers_is_built(tmp_path: Path) -> None:
@@ -97,6 +115,6 @@ def test_habitat_that_passes_check_at_base_is_built(tmp_path: Path, text: str, n
 def test_commit_with_too_many_layers_has_remedy(tmp_path: Path) -> None:
     demo = deep(tmp_path, 120)
     demo.build("setup")
-    demo.engine.max_layers = 121
+    demo.engine.failures["commit"] = refusal("committing the container", 500, "max depth exceeded")
     with pytest.raises(HabitatError, match=r"max depth exceeded.*too many layers: join its RUNs"):
         demo.build()

@@ -59,6 +59,8 @@ def run_phase(work: PhaseContext, parent: str, plan: Sequence[Step], labels: Lab
     with PhaseLog(work.log) as log:
         executor = _PhaseExecutor(work, log, parent, plan)
         try:
+            if parent and work.pool.is_empty:
+                layers.check(work.engine, work.habitat, executor.image, work.phase)
             executor.mount_volumes()
             executor.mount_caches()
             started = time.monotonic()  # waiting for others is no part of it

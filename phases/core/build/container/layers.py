@@ -29,24 +29,36 @@ def are_scarce(engine: Engine, image: ImageConfig) -> bool:
     return image.layers > engine.max_layers - _ENOUGH
 
 
-def check(engine: Engine, habitat: Habitat, image: ImageConfig) -> None:
-    """Raise StepError if a habitat needs more layers than the engine takes. image: the base image."""
+def check(engine: Engine, habitat: Habitat, image: ImageConfig, first: Phase | None = None) -> None:
+    """Check that the engine takes as many layers as a habitat needs.
+
+    Args:
+        engine: The engine.
+        habitat: The habitat.
+        image: The base image, or the snapshot before `first`.
+        first: The first phase that will be built, in a new container. Default: the one after base.
+
+    Raises:
+        StepError: The habitat needs more. Without this check the last phase would fail.
+    """
     if not are_scarce(engine, image):
         return
-    needed = needed_by(habitat)
+    needed = needed_by(habitat, first)
     if image.layers + needed > engine.max_layers:
+        name = f"the snapshot before {first.NAME}" if first else f"the image {describe_base_image(habitat)}"
+        anew = f"; or doit clean {habitat.name}, since a build from base may need fewer" if first else ""
         raise StepError(
-            f"the image {describe_base_image(habitat)} has {image.layers} layers, and the habitat adds at least"
-            f" {needed}: the engine takes {engine.max_layers}",
+            f"{name} has {image.layers} layers, and the habitat adds at least {needed}: the engine takes "
+            f"{engine.max_layers}",
             where=base_image_origin(habitat),
-            remedy=TOO_MANY_LAYERS,
+            remedy=f"{TOO_MANY_LAYERS}{anew}",
         )
 
 
-def needed_by(habitat: Habitat) -> int:
-    """Return how many layers a habitat adds to its base image at least."""
+def needed_by(habitat: Habitat, first: Phase | None = None) -> int:
+    """Return how many layers the phases from `first` on add at least. Default: the phases after base."""
     phases = habitat_phases(habitat)
-    later = phases[phases.index(named("base")) + 1 :]
+    later = phases[phases.index(first) if first else phases.index(named("base")) + 1 :]
     containers: list[tuple[object, ...]] = []
     for phase in later:
         container = _container(habitat, phase)

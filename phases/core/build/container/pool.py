@@ -61,6 +61,11 @@ class ContainerPool:
         """Keep a container for the next phase."""
         self._waiting = container
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether there is no container for the next phase."""
+        return self._waiting is None
+
     def take(self) -> ReusableContainer | None:
         """Return the container for the next phase, if there is one. The caller has to remove it in the end."""
         container, self._waiting = self._waiting, None
