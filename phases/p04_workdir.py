@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, Copy, SetImageConfig, folder, own_env
+from phases.entries import folder
+from phases.protocol import ChangeDescription, Copy, SetImageConfig, own_env
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

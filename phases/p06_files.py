@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from phases.core.copied_files import file_tree, layer_tree
 from phases.core.files import tree
 from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, Copy, copies, file_in
+from phases.entries import copies
+from phases.protocol import ChangeDescription, Copy, file_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

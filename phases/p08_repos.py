@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from phases.core.files.shell_program import ShellProgram
 from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, Copy, Run, folder, secrets_slice
+from phases.entries import folder
+from phases.protocol import ChangeDescription, Copy, CopyRepository, Run, secrets_slice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from phases.core.json_types import Json
     from phases.core.model import Habitat, RepoClone
     from phases.protocol import SlicePath, Step
@@ -20,6 +23,7 @@ DESCRIPTION = "Clone repositories"
 SNAPSHOT = True
 
 _CLONE = ShellProgram(__file__, "scripts/clone.sh")
+_ADOPT_ORIGIN = ShellProgram(__file__, "scripts/adopt_origin.sh")
 
 _REMEDIES = {
     127: "install git in setup, or use a base image that has it",
@@ -65,20 +69,26 @@ def plan(habitat: Habitat) -> list[Step]:
         owner = habitat.user_named(repo.owner)
         user = owner.partition(":")[0]
         depth = str(repo.depth) if repo.depth else ""
+        bundle = f"{repo.path.rstrip('/')}/.habitat-bundle"
+        url = bundle if repo.local else repo.url
+        words = (url, repo.path, repo.branch, repo.ref, depth, _WORDS[repo.submodules], _WORDS[repo.lfs])
+        steps.append(Copy((folder(repo.path, owner, repo.origin),)))
+        if repo.local:
+            steps.append(CopyRepository(repo.local, bundle, owner, repo.origin))
         steps += [
-            Copy((folder(repo.path, owner, repo.origin),)),
             Run(
                 user,
                 _CLONE.text,
                 repo.origin,
                 f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
-                args=(repo.url, repo.path, repo.branch, repo.ref, depth, _WORDS[repo.submodules], _WORDS[repo.lfs]),
+                args=words,
                 workdir="/",
                 env={"GIT_TERMINAL_PROMPT": "0", **git_environment(habitat, repo)},
                 remedies=_REMEDIES | {3: _mounted_remedy(habitat, repo)},
                 known_hosts=repo.known_hosts,
                 notices=True,
             ),
+            *(_adopt_origin(repo, user, bundle) if repo.local else ()),
         ]
         steps += [
             Run(
@@ -100,6 +110,13 @@ def git_environment(habitat: Habitat, repo: RepoClone | None = None) -> dict[str
     from phases.core import git_credentials  # imported late: a run with nothing to do makes no plan
 
     return git_credentials.environment(habitat, repo)
+
+
+def _adopt_origin(repo: RepoClone, user: str, bundle: str) -> Iterator[Step]:
+    """Yield the step that gives a clone of a bundle the remote and the branch of the repository on this machine."""
+    title = f"the remote of {repo.path}"
+    follows = _WORDS[not (repo.branch or repo.ref)]
+    yield Run(user, _ADOPT_ORIGIN.text, repo.origin, title, args=(repo.path, bundle, follows), workdir="/", ends=True)
 
 
 def _mounted_remedy(habitat: Habitat, repo: RepoClone) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from phases.core.copied_files import subfolder_tree
 from phases.core.files import tree as files_tree
-from phases.protocol import Copy, Run, SetImageConfig, copies, file_in, secrets_slice
+from phases.entries import copies
+from phases.protocol import Copy, Run, SetImageConfig, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.files.tree import Item

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from phases.core.copied_files import executable_script, subfolder_tree
 from phases.core.files import tree as files_tree
 from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, Copy, Run, StartInit, copies, file_in, secrets_slice
+from phases.entries import copies
+from phases.protocol import ChangeDescription, Copy, Run, StartInit, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

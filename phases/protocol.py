@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from phases.core.copied_files import DockerContext
-    from phases.core.files.tree import Item
     from phases.core.json_types import Json, Key
     from phases.core.model import Habitat
     from phases.core.origin import Origin
@@ -104,6 +103,24 @@ class Copy(Struct, frozen=True):
     entries: tuple[Entry, ...]
 
 
+class CopyRepository(Struct, frozen=True):
+    """Put a repository of this machine into the container, as a git bundle, for a Run that clones it.
+
+    Beside it, at `dest` with `.origin` behind it, is a file with its remote and branch.
+
+    Args:
+        source: The folder of the repository.
+        dest: The file for the bundle, an absolute path, or one below ~ for the owner's home.
+        owner: NAME or NAME:GROUP.
+        origin: The place in the config that asks for it.
+    """
+
+    source: Path
+    dest: str
+    owner: str
+    origin: Origin
+
+
 class SetImageConfig(Struct, frozen=True):
     """Set the config of the image. None leaves a value as it is.
 
@@ -142,7 +159,7 @@ class StartInit(Struct, frozen=True):
     origin: Origin
 
 
-Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | SetImageConfig | RequirePaths | StartInit
+Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | CopyRepository | SetImageConfig | RequirePaths | StartInit
 
 
 class SlicePath(Struct, frozen=True):
@@ -233,26 +250,3 @@ def secrets_slice(habitat: Habitat, phase: str) -> Json:
 def file_in(folder: str, *path: str) -> ChangeDescription:
     """Return the description of a file in a folder."""
     return ChangeDescription("/".join(part for part in (folder, *path) if part), "file")
-
-
-def folder(dest: str, owner: str, origin: Origin) -> Entry:
-    """Return the entry of a folder that belongs to `owner`, also if it exists."""
-    return Entry(dest, "dir", owner, 0o755, origin, adopt=True)
-
-
-def copies(tree: Sequence[Item], dest: str, owner: str, origin: Origin, mode: int = 0) -> Iterator[Entry]:
-    """Yield the entries that copy a tree.
-
-    Args:
-        tree: The files, folders and links.
-        dest: Where they go.
-        owner: NAME or NAME:GROUP.
-        origin: The place in the config that asks for it.
-        mode: Permissions of the files, 0 for their own. Who can read a folder can enter it too.
-    """
-    for item in tree:
-        place = f"{dest.rstrip('/')}/{item.path}" if item.path else dest
-        bits = item.mode
-        if mode and item.kind != "link":
-            bits = mode | (mode & 0o444) >> 2 if item.kind == "dir" else mode
-        yield Entry(place, item.kind, owner, bits, origin, source=item.source, target=item.target, sha256=item.sha256)

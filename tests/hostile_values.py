@@ -114,6 +114,7 @@ DASHES = frozenset(kind for kind, value in KINDS.items() if value.startswith("-"
 ROOTS = frozenset({"a slash", "slashes", "two dots"})
 ENGINE = frozenset({"a slash", "slashes"})  # which hold the engine's socket
 DEEP = frozenset({"parents"})
+_DOTS = frozenset({"a dot", "two dots"})
 HOMES = frozenset({"a tilde", "somebody's home"})
 WORDS = frozenset({"nothing odd", "a null", "a no"})
 
@@ -423,7 +424,12 @@ PLACES = (
         "repos.url",
         _repo("url"),
         _arg(0),
-        CONTROL | having(" ", "\x7f") | DASHES | NO_FILE_NAME - {"a huge number"} | {"nothing"},
+        # A path of this machine, which has no repository there.
+        CONTROL
+        | having(" ", "\x7f")
+        | DASHES
+        | NO_FILE_NAME - {"a huge number"}
+        | {"nothing", *DEEP, *_DOTS, "a tilde"},
         more={
             "https://example.org/a.git": True,
             "https://user@example.org/a.git": True,

@@ -141,16 +141,15 @@ class RepoClone(Struct, frozen=True):
     Attributes:
         url: The URL for git, without a password.
         path: An absolute path, or one below ~.
-        branch: A branch, "" for the default one or for `ref`.
-        ref: A tag or a commit, or "".
+        branch, ref: A branch, or a tag or a commit; both "" for the default branch.
         depth: The number of commits, 0 for all.
-        owner: NAME or NAME:GROUP, "" for USER.
-        setup: The scripts that run as the owner in `path`.
+        owner, setup: NAME or NAME:GROUP, "" for USER; the scripts that this user runs in `path`.
         origin: Its line.
         token: The name of the secret for HTTPS, "" for none.
         known_hosts: The file with the host keys to trust, None if the repository doesn't use the host's SSH agent.
         submodules: Whether its submodules are fetched, too. None leaves them out with a notice.
         lfs: Whether its files in Git LFS are fetched. None leaves that to the image's git.
+        local: The folder of a repository of this machine that `url` names, None for another URL.
     """
 
     url: str
@@ -165,6 +164,7 @@ class RepoClone(Struct, frozen=True):
     known_hosts: Path | None = None
     submodules: bool | None = None
     lfs: bool | None = None
+    local: Path | None = None
 
 
 class TestScript(Struct, frozen=True):

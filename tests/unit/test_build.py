@@ -44,6 +44,7 @@ from phases.core.errors import (
 )
 from phases.core.model import Value
 from phases.core.variables import DEFAULT_PATH
+from phases.entries import folder
 from phases.protocol import (
     Copy,
     Entry,
@@ -53,7 +54,6 @@ from phases.protocol import (
     Run,
     SetImageConfig,
     Step,
-    folder,
     slug,
 )
 from phases.registry import named

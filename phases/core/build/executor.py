@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from phases import protocol
 from phases.core import events
 from phases.core.build import base_image, cache_locks, cache_volumes, image_config, steps
 from phases.core.build import failure as build_failure
@@ -28,7 +29,6 @@ from phases.core.engine.types import Image
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, PhaseTimeout, StepError
 from phases.core.files.phase_log import PhaseLog
 from phases.core.secrets.ssh_agent import AgentRelay
-from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, StartInit
 from phases.registry import makes_mount_points
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class _PhaseExecutor:
             return
         self._mounts_volumes = False
         volume_mounts.make(work, self.image, self.container)
-        if self._volumes and any(isinstance(step, Run) for step in self._plan):
+        if self._volumes and any(isinstance(step, protocol.Run) for step in self._plan):
             # As with caches, this label makes it possible to find the image of a killed run.
             label = f"LABEL {image_labels.LABEL_NAME}={work.habitat.name}"
             self._image = replace(self.image, id=self.container.commit([label]))
@@ -143,7 +143,7 @@ class _PhaseExecutor:
         if not work.caches:
             return
         self._image, self._caches = cache_volumes.prepared(work, self.image)
-        if any(isinstance(step, Run) for step in self._plan):
+        if any(isinstance(step, protocol.Run) for step in self._plan):
             assert work.locks
             self._locks.enter_context(cache_locks.held(work.locks, self._caches, self._notice))
         self._commands.restart_clock()
@@ -154,26 +154,28 @@ class _PhaseExecutor:
     def run(self, step: Step) -> None:
         self._step = step
         match step:
-            case FromImage():
+            case protocol.FromImage():
                 base_image.pull(self.work, step, self._output.write)
                 self._start_from(step.reference)
                 base_image.report_on_build(self.work, step, self.image)
-            case FromDockerfile():
+            case protocol.FromDockerfile():
                 self._temporary_tag = image_labels.dockerfile_tag(self.work.habitat.name)
                 self._start_from(base_image.build(self.work, step, self._output.line))
-            case Run():
+            case protocol.Run():
                 self._run_command(step)
-            case StartInit():
+            case protocol.StartInit():
                 self._start_init(step)
-            case Copy():
+            case protocol.Copy():
                 steps.copy(self.container, step)
-            case SetImageConfig():
+            case protocol.CopyRepository():
+                steps.copy_repository(self.container, step, self.work)
+            case protocol.SetImageConfig():
                 self._set_image_config(step)
-            case RequirePaths():
+            case protocol.RequirePaths():
                 steps.require_paths(self.container, step, self.work.habitat.user)
         self._step = None
 
-    def _run_command(self, step: Run) -> None:
+    def _run_command(self, step: protocol.Run) -> None:
         try:
             self._commands.run(step, self.container, self.image.workdir)
         except PhaseTimeout:
@@ -183,14 +185,14 @@ class _PhaseExecutor:
                 raise ended from error
             raise
 
-    def _start_init(self, step: StartInit) -> None:
+    def _start_init(self, step: protocol.StartInit) -> None:
         if self._container:
             self._container.remove()
         self._container = BuildContainer(self.work, InitContainerSpec(self.work, self.image, self._volumes))
         self._init = InitCommand(self.work, self._output, self._commands, self._container, step.origin)
         self._init.start()
 
-    def _set_image_config(self, step: SetImageConfig) -> None:
+    def _set_image_config(self, step: protocol.SetImageConfig) -> None:
         image = image_config.changed(self.image, step)
         if step.env:
             image_config.add_to_profile(self.container, {name: image.env[name] for name in step.env})
@@ -204,9 +206,9 @@ class _PhaseExecutor:
         """The container. It is created with the environment that all SetImageConfig steps give the image."""
         if not self._container:
             env = image_config.resolved_env(
-                self.image, (step for step in self._plan if isinstance(step, SetImageConfig))
+                self.image, (step for step in self._plan if isinstance(step, protocol.SetImageConfig))
             )
-            if step := next((step for step in self._plan if isinstance(step, Run) and step.known_hosts), None):
+            if step := next((step for step in self._plan if isinstance(step, protocol.Run) and step.known_hosts), None):
                 self._agent = AgentRelay(self.work.log.parent, step.origin)
             agent = self._agent.bind if self._agent else None
             mounts = [cache.mount for cache in self._caches]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core import events
 from phases.core.build.container.outbox import PendingEntry
 from phases.core.errors import PathsMissing, StepError
+from phases.core.files import git_bundle
+from phases.core.files.temporary_folder import temporary_folder
+from phases.protocol import Copy, Entry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from phases.core.build.container.container import BuildContainer
-    from phases.protocol import Copy, RequirePaths
+    from phases.core.build.context import PhaseContext
+    from phases.core.files.git_bundle import Bundle
+    from phases.protocol import CopyRepository, RequirePaths
 
 # As many links in a row as Linux follows.
 _MAX_LINKS = 40
@@ -37,6 +45,37 @@ def copy(container: BuildContainer, step: Copy) -> None:
         except StepError as error:
             error.where = error.where or entry.origin
             raise
+
+
+def copy_repository(container: BuildContainer, step: CopyRepository, work: PhaseContext) -> None:
+    """Put a repository of this machine into the container, with a notice about what is not committed.
+
+    Raises:
+        StepError: The repository can't be read.
+    """
+    with temporary_folder(work.log.parent) as folder:
+        try:
+            bundle = git_bundle.write(step.source, folder / "bundle")
+        except StepError as error:
+            error.where = error.where or step.origin
+            raise
+        copy(container, Copy(bundle_entries(step, bundle, source=folder / "bundle")))
+    if bundle.uncommitted:
+        several = bundle.uncommitted > 1
+        count = f"{bundle.uncommitted} changed or new file{'s' if several else ''}"
+        text = f"{count} of {step.source} {'are' if several else 'is'} not committed, and so not cloned"
+        work.emit(events.Notice(work.habitat.name, f"{step.origin}: {text}"))
+
+
+def bundle_entries(
+    step: CopyRepository, bundle: Bundle, *, source: Path | None = None, content: bytes = b""
+) -> tuple[Entry, ...]:
+    """Return the files that a step puts: the bundle, which has a source or a content, and its origin and branch."""
+    remote = f"{bundle.origin}\n{bundle.branch}\n".encode()
+    return (
+        Entry(step.dest, "file", step.owner, 0o644, step.origin, source, content),
+        Entry(f"{step.dest}.origin", "file", step.owner, 0o644, step.origin, content=remote),
+    )
 
 
 def require_paths(container: BuildContainer, step: RequirePaths, user: str) -> None:

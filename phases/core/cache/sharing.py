@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from phases.core import json_types
 from phases.core.cache import image_labels
-from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
+from phases.protocol import Copy, CopyRepository, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,15 +77,15 @@ def build_name(phases: Iterable[Phase], hashes: Mapping[str, str], parent: str, 
 def _step(step: Step) -> Json:
     """Return a step without its messages, and without the contents of files, which are in the slice."""
     match step:
-        case FromImage():
-            return ["image", step.reference]
-        case FromDockerfile():
-            return ["dockerfile"]
+        case FromImage() | FromDockerfile():
+            return ["image", step.reference] if isinstance(step, FromImage) else ["dockerfile"]
         case Run():
             hosts = None if step.known_hosts is None else str(step.known_hosts)
             return ["run", step.user, step.script, step.args, step.workdir, step.env, hosts]
         case Copy():
             return ["put", [_entry(entry) for entry in step.entries]]
+        case CopyRepository():
+            return ["repository", str(step.source), step.dest, step.owner]
         case SetImageConfig():
             env = [[name, template] for name, (template, _) in step.env.items()]
             return ["configure", env, step.entrypoint, step.user, step.workdir, step.command]

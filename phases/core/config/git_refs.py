@@ -7,6 +7,16 @@ be an expression or a refspec.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+from phases.core.errors import ConfigError
+from phases.core.files import git_bundle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phases.core.config.schema import RepoKeys
+    from phases.core.config.scope import Scope
 
 _SCHEMES = {"https", "http", "ssh", "git", "git+ssh", "ssh+git", "file", "ftp", "ftps"}
 
@@ -17,6 +27,9 @@ _SCP = re.compile(r"([^/:]+):")
 
 # The rules of `git check-ref-format`.
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|^@\Z|/(?=[./]|\Z)|^\.|\.lock(?=/|\Z)|\.\Z")
+
+# A path of this machine.
+_LOCAL = re.compile(r"(\.{1,2}|~)(/|\Z)")
 
 _MAX_URL, _MAX_REF = 4096, 255
 
@@ -64,6 +77,28 @@ def check_credentials(word: str) -> None:
 
     if credential := url_credentials.credential_in(word):
         raise GitValueError(f"there is {credential} in the {{}}", _INSTEAD)
+
+
+def local_repository(scope: Scope, i: int, entry: RepoKeys, url: str) -> Path | None:
+    """Return the folder of the repository of this machine that an entry of `repos:` names, None for another URL.
+
+    It is the repository that the path is in: `.` in .habitats/api/config.yaml is the project around it.
+
+    Raises:
+        ConfigError: There is none, or the entry has keys that need a server.
+    """
+    if not _LOCAL.match(url):
+        return None
+    path = scope.host_path(url, "repos", i, "url").path
+    top = git_bundle.top_of(path)
+    if not top:
+        remedy = "run `git init` there and commit, or write a URL"
+        raise ConfigError(f"repos: {url!r} is in no git repository", where=scope.at("repos", i, "url"), remedy=remedy)
+    for key, word in (("depth", entry.depth), ("submodules", entry.submodules), ("lfs", entry.lfs)):
+        if word and isinstance(word, bool | int):
+            problem = f"repos: a repository of this machine can't have {key}"
+            raise ConfigError(problem, where=scope.at("repos", i, key), remedy="fetch it in its setup:, with git")
+    return top
 
 
 def _check_host(host: str, word: str) -> None:

@@ -129,7 +129,7 @@ class HookKeys(CommandsKeys, kw_only=True, frozen=True):
 class RepoKeys(_Mapping, kw_only=True, frozen=True):
     """A git repository that is cloned into the habitat."""
 
-    url: Annotated[str, _key("https://…, ssh://…, or another URL for git; without a password.")]
+    url: Annotated[str, _key("https://…, ssh://… or the like, without a password; `.`, ./… or ~/…: on this machine.")]
     path: Annotated[str, _key("Absolute, or relative to WORKDIR; may be WORKDIR itself.")]
     branch: Annotated[str, _key("Default: the remote's default branch.")] = ""
     ref: Annotated[str, _key("A tag or a commit, instead of a branch.")] = ""

@@ -169,7 +169,7 @@ def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Se
 
 
 def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret]) -> RepoClone:
-    words, path, owner, _, known_hosts = scope.problems.all(
+    (words, local), path, owner, _, known_hosts = scope.problems.all(
         lambda: _git_words(scope, i, entry),
         lambda: scope.habitat_path(entry.path, "repos", i, "path"),
         lambda: scope.owner(entry.owner, "repos", i, "owner"),
@@ -188,11 +188,12 @@ def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret
         known_hosts=known_hosts,
         submodules=None if entry.submodules is UNSET else entry.submodules,
         lfs=None if entry.lfs is UNSET else entry.lfs,
+        local=local,
     )
 
 
-def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> dict[str, str]:
-    """Return url, branch and ref. Raises ConfigError."""
+def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> tuple[dict[str, str], Path | None]:
+    """Return url, branch and ref, and the folder of a repository of this machine. Raises ConfigError."""
     if entry.branch and entry.ref:
         where = scope.at("repos", i)
         raise ConfigError(f"repos[{i}] has both branch and ref", where=where, remedy="keep one of them")
@@ -202,7 +203,7 @@ def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> dict[str, str]:
     for key, word in words.items():
         check = git_refs.check_url if key == "url" else git_refs.check_ref
         _check(check, word, scope, i, key)
-    return words
+    return words, git_refs.local_repository(scope, i, entry, words["url"])
 
 
 def _check_depth(scope: Scope, i: int, depth: int) -> None:

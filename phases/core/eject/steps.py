@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from phases.core.build.image_config import NOT_IN_IMAGE, PROFILE, profile_names
+from phases.core.build.steps import bundle_entries
 from phases.core.container import identity
 from phases.core.container.users import UserDatabase
 from phases.core.eject import mounts
@@ -14,9 +17,10 @@ from phases.core.eject.context import file_trees
 from phases.core.eject.instructions import SCRIPT_FOLDER, SCRIPTS_MOUNT
 from phases.core.eject.mounts import MOUNT_FOLDER
 from phases.core.eject.quoting import NEWLINE, comment, exec_form, quote_env, quote_word
-from phases.core.errors import printable
+from phases.core.errors import ConfigError, StepError, printable
+from phases.core.files import git_bundle
 from phases.core.secrets import ssh_agent
-from phases.protocol import Copy, FromImage, RequirePaths, Run, SetImageConfig
+from phases.protocol import Copy, CopyRepository, FromImage, RequirePaths, Run, SetImageConfig
 from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
@@ -83,6 +87,8 @@ class StepWriter:
                 self._run(step)
             case Copy():
                 self._copy(step.entries)
+            case CopyRepository():
+                self._copy_repository(step)
             case SetImageConfig():
                 self._configure(step)
             case RequirePaths():
@@ -150,6 +156,15 @@ class StepWriter:
             else:
                 for tree in file_trees(list(group)):
                     self._copy_tree(tree)
+
+    def _copy_repository(self, step: CopyRepository) -> None:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "bundle"
+            try:
+                bundle = git_bundle.write(step.source, path)
+            except StepError as error:
+                raise ConfigError(error.message, where=step.origin, remedy=error.remedy) from error
+            self._copy(bundle_entries(step, bundle, content=path.read_bytes()))
 
     def _copy_tree(self, tree: FileTree) -> None:
         root = tree.root

@@ -1,0 +1,76 @@
+"""A git repository of this machine as a bundle: one file that git clones from.
+
+Only branches and tags are in it: no hooks, no config and no stash, and nothing that isn't committed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from phases.core import url_credentials
+from phases.core.errors import StepError
+
+# The environment of git: the person's, without variables by which a hook or a config redirects it.
+_DROPPED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_EXTERNAL_DIFF")
+
+# Reading a repository must not run a program that its config names.
+_OPTIONS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+
+
+class Bundle(NamedTuple):
+    """A bundle.
+
+    Attributes:
+        origin: The URL that the repository itself was cloned from; "" if it has none, or one with a password.
+        branch: The branch that is checked out, "" for none.
+        uncommitted: The number of changed and new files, which the bundle doesn't have.
+    """
+
+    origin: str
+    branch: str
+    uncommitted: int
+
+
+def top_of(folder: Path) -> Path | None:
+    """Return the folder of the repository that a folder is in, None if it is in none."""
+    real = Path(os.path.realpath(folder))
+    return next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), None)
+
+
+def write(top: Path, target: Path) -> Bundle:
+    """Write the repository of the folder `top` to the file `target`.
+
+    Raises:
+        StepError: There is no git, or it refuses.
+    """
+    if _git(top, "rev-parse", "--is-shallow-repository") == "true":
+        raise _error(top, "is a shallow clone", "run git fetch --unshallow there")
+    if not _git(top, "for-each-ref", "--count=1", "refs/heads"):
+        raise _error(top, "has no commit", "commit something there")
+    _git(top, "bundle", "create", "--quiet", str(target), "HEAD", "--branches", "--tags")
+    origin = _git(top, "config", "--default", "", "remote.origin.url")
+    changes = _git(top, "status", "--porcelain", "--ignore-submodules=all")
+    branch = _git(top, "branch", "--show-current")
+    return Bundle("" if url_credentials.credential_in(origin) else origin, branch, len(changes.splitlines()))
+
+
+def _git(top: Path, *words: str) -> str:
+    env = {name: value for name, value in os.environ.items() if name not in _DROPPED} | {"LC_ALL": "C"}
+    command = ["git", *_OPTIONS, "-C", str(top), *words]
+    try:
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+        )
+    except FileNotFoundError as error:
+        raise _error(top, "can't be read without git on this machine", "install git") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"git ended with exit code {done.returncode}"]
+        raise _error(top, f"can't be read: {lines[0]}", f"try `git -C {top} {words[0]}`")
+    return done.stdout.strip()
+
+
+def _error(top: Path, problem: str, remedy: str) -> StepError:
+    return StepError(f"the repository {top} {problem}", remedy=remedy)

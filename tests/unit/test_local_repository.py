@@ -1,0 +1,189 @@
+"""`repos: [{url: .}]`: a repository of this machine, which is cloned without a network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from test_clone import commit, git, repository
+from unit_helpers import DemoProject, load, make_user, write
+
+from phases import p08_repos
+from phases.core import events
+from phases.core.cache.sharing import environment_digest
+from phases.core.eject.command import eject
+from phases.core.errors import ConfigError, HabitatError
+from phases.core.files import git_bundle
+from phases.protocol import CopyRepository
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_engine import Command
+
+CONFIG = "base_image: base:1\nrepos: [{url: ., path: /work/app}]\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that is a repository with one commit and a remote."""
+    root = repository(tmp_path / "project")
+    git(root, "remote", "add", "origin", "https://example.org/app.git")
+    return root
+
+
+def clone(bundle: Path, target: Path, origin: str, branch: str = "") -> str:
+    """Run the scripts of phase 8 on a bundle. Returns the remote of the clone."""
+    target.mkdir()
+    (bundle.parent / f"{bundle.name}.origin").write_text(f"{origin}\n{branch}\n")
+    env = {"PATH": os.environ["PATH"], "HOME": str(target.parent), "GIT_CONFIG_NOSYSTEM": "1"}
+    words = (str(bundle), str(target), "", "", "", "", "")
+    for script, args in (
+        (p08_repos._CLONE.text, words),
+        (p08_repos._ADOPT_ORIGIN.text, (str(target), str(bundle), "yes")),
+    ):
+        subprocess.run(["/bin/sh", "-e", "-c", "--", script, "sh", *args], env=env, check=True, capture_output=True)
+    return git(target, "remote", "-v").split("\n")[0]
+
+
+def test_clone_of_bundle_has_branches_tags_and_remote_of_the_repository(project: Path, tmp_path: Path) -> None:
+    git(project, "tag", "v1")
+    git(project, "branch", "other")
+    (project / "new").write_text("x")
+    (project / "one").write_text("changed")
+    bundle = git_bundle.write(project, tmp_path / "bundle")
+    assert bundle == ("https://example.org/app.git", "main", 2)
+    assert clone(tmp_path / "bundle", tmp_path / "clone", bundle.origin, bundle.branch) == (
+        "origin\thttps://example.org/app.git (fetch)"
+    )
+    branches = git(tmp_path / "clone", "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").split()
+    assert branches == ["refs/heads/main", *(f"refs/remotes/origin/{name}" for name in ("HEAD", "main", "other"))]
+    assert git(tmp_path / "clone", "describe", "--tags") == "v1"
+    assert git(tmp_path / "clone", "status", "--porcelain") == ""
+    assert (tmp_path / "clone/one").read_text() == "one\n"
+    assert not (tmp_path / "bundle").exists()
+    assert not (tmp_path / "bundle.origin").exists()
+
+
+def test_clone_of_repository_without_remote_has_its_branches(project: Path, tmp_path: Path) -> None:
+    git(project, "remote", "remove", "origin")
+    git(project, "branch", "a")
+    git(project, "checkout", "-qb", "z")
+    bundle = git_bundle.write(project, tmp_path / "bundle")
+    assert clone(tmp_path / "bundle", tmp_path / "clone", *bundle[:2]) == ""
+    assert git(tmp_path / "clone", "branch", "--format=%(refname:short)").split() == ["a", "main", "z"]
+    assert git(tmp_path / "clone", "branch", "--show-current") == "z"
+
+
+def test_remote_with_password_or_none_is_left_out(project: Path, tmp_path: Path) -> None:
+    git(project, "remote", "set-url", "origin", "https://me:s3cret@example.org/app.git")
+    assert git_bundle.write(project, tmp_path / "bundle").origin == ""
+    assert clone(tmp_path / "bundle", tmp_path / "clone", "") == ""
+    git(project, "remote", "remove", "origin")
+    assert git_bundle.write(project, tmp_path / "other").origin == ""
+
+
+def test_hooks_and_programs_of_the_repository_do_not_run(project: Path, tmp_path: Path) -> None:
+    program = write(tmp_path, "program", f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    git(project, "config", "core.fsmonitor", str(program))
+    (project / ".git/hooks/post-index-change").symlink_to(program)
+    git_bundle.write(project, tmp_path / "bundle")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_worktree_detached_head_and_folder_in_repository_are_cloned(project: Path, tmp_path: Path) -> None:
+    commit(project, "two")
+    git(project, "worktree", "add", "-q", "--detach", str(tmp_path / "tree"), "HEAD~1")
+    assert git_bundle.top_of(tmp_path / "tree") == tmp_path / "tree"
+    (project / "deep/er").mkdir(parents=True)
+    assert git_bundle.top_of(project / "deep/er") == project
+    git_bundle.write(tmp_path / "tree", tmp_path / "bundle")
+    clone(tmp_path / "bundle", tmp_path / "clone", "")
+    assert sorted(path.name for path in (tmp_path / "clone").iterdir()) == [".git", "one"]
+
+
+@pytest.mark.parametrize("kind", ["empty", "shallow", "no git"])
+def test_repository_that_cannot_be_cloned_says_why_in_one_line(
+    project: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = project
+    if kind == "empty":
+        top = tmp_path / "empty"
+        top.mkdir()
+        git(top, "init", "-q")
+    elif kind == "shallow":
+        commit(project, "two")
+        top = tmp_path / "shallow"
+        git(tmp_path, "clone", "-q", "--depth", "1", f"file://{project}", str(top))
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    rule = {"empty": "has no commit", "shallow": "is a shallow clone", "no git": "install git"}[kind]
+    with pytest.raises(HabitatError, match=rule) as error:
+        git_bundle.write(top, tmp_path / "bundle")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", [".", "./", "../..", "./lib"])
+def test_url_that_is_a_path_names_the_repository_around_it(project: Path, url: str) -> None:
+    (project / "lib").mkdir()
+    habitat = load(project, CONFIG.replace("url: .", f"url: {url}"))
+    assert habitat.repos[0].local == project
+    (step,) = (step for step in p08_repos.plan(habitat) if isinstance(step, CopyRepository))
+    assert (step.source, step.dest) == (project, "/work/app/.habitat-bundle")
+
+
+def test_slice_has_no_path_of_this_machine_but_sharing_tells_repositories_apart(project: Path, tmp_path: Path) -> None:
+    other = repository(tmp_path / "other")
+    one, two = load(project, CONFIG), load(other, CONFIG)
+    assert p08_repos.slice(one) == p08_repos.slice(two)
+    assert str(project) not in str(p08_repos.slice(one))
+    digests = {
+        environment_digest(root, p08_repos.plan(habitat), (), ()) for root, habitat in ((project, one), (other, two))
+    }
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("url: ./nothing, path: a", "there is neither"),
+        ("url: ., path: a, depth: 1", "can't have depth"),
+        ("url: ., path: a, submodules: true", "can't have submodules"),
+        ("url: ., path: a, lfs: true", "can't have lfs"),
+        ("url: ., path: a, token: T", "there is no secret"),
+    ],
+)
+def test_entry_that_local_repository_cannot_have_is_refused(project: Path, entry: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as error:
+        load(project, f"base_image: base:1\nrepos: [{{{entry}}}]\n")
+    assert "config.yaml:2" in str(error.value)
+
+
+def test_path_outside_any_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is in no git repository"):
+        load(tmp_path, CONFIG)
+
+
+def test_build_puts_bundle_and_says_what_is_not_committed(project: Path) -> None:
+    demo = DemoProject(project, CONFIG)
+    scripts: list[str] = []
+
+    def run(command: Command) -> tuple[int, str] | None:
+        scripts.append(" ".join(command.argv))
+        return (0, "") if "git" in command.script else make_user(command)
+
+    demo.engine.on_execute = run
+    demo.build("repos")
+    notices = [event.text for event in demo.seen if isinstance(event, events.Notice)]
+    assert any("not committed, and so not cloned" in text for text in notices)
+    assert any("/work/app/.habitat-bundle /work/app" in script for script in scripts)
+
+
+def test_ejected_folder_has_the_bundle(project: Path, tmp_path: Path) -> None:
+    demo = DemoProject(project, CONFIG)
+    eject(demo.project, "demo", str(tmp_path / "out"))
+    bundles = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.read_bytes()[:4] == b"# v2"]
+    assert len(bundles) == 1
