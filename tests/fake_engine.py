@@ -428,7 +428,7 @@ class FakeEngine:
             if any(port.meets(other) for other in others):
                 raise PortRefused("port is already allocated", port, taken=True)
             self._made += not port.host
-            given.append(port if port.host else dataclasses.replace(port, host=32768 + self._made))
+            given.append(port if port.host else replace(port, host=32768 + self._made))
         return tuple(given)
 
     def stop(self, container: str, grace: int = 10) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from phases.core.origin import Origin
@@ -15,9 +16,8 @@ LOOPBACK = "127.0.0.1"
 _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 (nothing is bound here)
 
 
-@dataclass(frozen=True, order=True)
-class Port:
-    """A port of a container that is published on the host.
+class Port(Struct, frozen=True, eq=False):
+    """A port of a container that is published on the host. Ports are compared without their lines.
 
     Attributes:
         inside: The port in the container.
@@ -31,7 +31,20 @@ class Port:
     protocol: str = "tcp"
     ip: str = LOOPBACK
     host: int = 0
-    origin: Origin | None = field(default=None, compare=False)
+    origin: Origin | None = None
+
+    @property
+    def _key(self) -> tuple[int, str, str, int]:
+        return (self.inside, self.protocol, self.ip, self.host)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Port) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __lt__(self, other: Port) -> bool:
+        return self._key < other._key
 
     def __str__(self) -> str:
         return f"{self.address}:{self.inside}/{self.protocol}"

@@ -13,7 +13,7 @@ import time
 import uuid
 import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from select import select as readable
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import PREFIX, wait_until
 from fake_engine import FakeEngine
+from msgspec.structs import replace
 from podman_engine import PodmanEngine
 from tls_engine import TlsEngine
 

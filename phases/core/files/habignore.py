@@ -42,7 +42,8 @@ def rules_of_tree(root: Path, layer: Path, more: Sequence[str] = (), *, credenti
         return Ignore()
     names = DEFAULT_IGNORE if credentials else tuple(name for name in DEFAULT_IGNORE if name not in CREDENTIALS)
     built_in = (*names, *more)
-    folder, top = root.resolve(), layer.resolve()
+    top = layer.resolve()
+    folder = top if root == layer else root.resolve()
     if folder.is_relative_to(top):
         prefix = "".join(f"{part}/" for part in folder.relative_to(top).parts)
         rules = _NestedRules(top, prefix, built_in)

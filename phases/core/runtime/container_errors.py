@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from phases.core.cache import image_labels
 from phases.core.container import memory_limit, shell_errors
-from phases.core.container.remedies import architecture_remedy
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.runtime.output_check import output_check
 from phases.core.runtime.own_containers import container_name, is_new, owner
@@ -78,6 +78,8 @@ def end_error(
 
 def _init_remedy(project: Project, log: str) -> str:
     """Return the remedy for an init command that ended. The log is not shown here, so it need not be masked."""
+    from phases.core.container.remedies import architecture_remedy  # imported late, since its patterns take time
+
     default = "write an entry.init_command that keeps running"
     return architecture_remedy(log, project.engine.platform) or default
 

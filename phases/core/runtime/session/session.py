@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.container import listeners, memory_limit, root_environment
+from phases.core.container import memory_limit, root_environment
 from phases.core.container.init_process import container_ended
 from phases.core.container.users import UserDatabase
 from phases.core.errors import Conflict, HabitatError
@@ -130,6 +130,8 @@ class Session(Struct):
         """Name each published port whose server listens on 127.0.0.1 in the container: connections to it are reset."""
         if not (ports := self.ports):
             return
+        from phases.core.container import listeners  # imported late: most habitats publish no port
+
         unreachable = listeners.only_on_loopback(self.project.engine, self.container.id)
         for protocol, inside in sorted({(port.protocol, port.inside) for port in ports} & unreachable):
             text = (
