@@ -14,7 +14,7 @@ from unit_helpers import DemoProject
 from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.engine import timeouts
-from phases.core.engine.background import BackgroundTasks, ContainerCreator
+from phases.core.engine.background import BackgroundRemover, BackgroundTasks, ContainerCreator
 from phases.core.engine.timeouts import RequestTimer, ResponseTimeout
 from phases.core.errors import EngineError, HabitatError
 from phases.core.project.connection import EngineConnection
@@ -186,3 +186,79 @@ def test_error_that_cannot_be_reported_is_raised_by_wait_and_other_tasks_run() -
     tasks.add(partial(done.append, "third"))
     assert tasks.wait(5)
     assert done == ["second", "third"]
+
+
+def test_warning_of_slow_engine_that_cannot_be_written_ends_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warning comes from a thread, in which nobody would see the error."""
+    monkeypatch.setattr("phases.core.project.connection.SILENCE", 0.05)
+    in_threads: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", in_threads.append)
+
+    def connect() -> FakeEngine:
+        time.sleep(0.3)
+        return FakeEngine()
+
+    def lose(text: str) -> None:
+        raise KeyboardInterrupt(text)
+
+    with pytest.raises(KeyboardInterrupt, match="still waiting for the engine"):
+        assert EngineConnection(connect, ContainerCreator(), lose).engine
+    assert in_threads == []
+
+
+def test_removal_whose_error_cannot_be_reported_is_raised_by_wait_after_all_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_threads: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", in_threads.append)
+    removed: list[str] = []
+
+    def remove(container: str, _on_sent: object) -> None:
+        if container == "refused":
+            raise EngineError("the engine refuses")
+        removed.append(container)
+
+    def lose(error: HabitatError) -> None:
+        raise KeyboardInterrupt(str(error))
+
+    remover = BackgroundRemover(remove, lose)
+    for container in ("one", "refused", "two"):
+        remover.remove(container)
+    with pytest.raises(KeyboardInterrupt, match="the engine refuses"):
+        remover.wait()
+    remover.wait()
+    assert sorted(removed) == ["one", "two"]
+    assert in_threads == []
+
+
+@pytest.mark.parametrize("step", ["cleanups.run_all", "connection.close_locks", "connection.wait_for_tasks"])
+@pytest.mark.parametrize("has_builder", [True, False])
+def test_end_of_run_that_is_interrupted_does_all_other_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, has_builder: bool
+) -> None:
+    demo = DemoProject(tmp_path, "base_image: base:1\n")
+    demo.build()
+    project = demo.project
+    ended = demo.builder if has_builder else project
+    done: list[str] = []
+
+    def note(name: str) -> None:
+        done.append(name)
+        if name == step:
+            raise KeyboardInterrupt
+
+    for name in ("cleanups.run_all", "connection.close_locks", "connection.wait_for_tasks", "bus.close"):
+        owner, _, method = name.partition(".")
+        monkeypatch.setattr(getattr(project, owner), method, partial(note, name))
+    expected = ["cleanups.run_all", "connection.close_locks", "connection.wait_for_tasks", "bus.close"]
+    if has_builder:
+        monkeypatch.setattr(demo.builder._pools.remover, "wait", lambda **_: done.append("removals"))
+        expected.insert(2, "removals")
+    else:
+        expected.remove("connection.wait_for_tasks")
+    if step in expected:
+        with pytest.raises(KeyboardInterrupt):
+            ended.close()
+    else:
+        ended.close()
+    assert done == expected

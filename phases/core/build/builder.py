@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -222,22 +223,19 @@ class Builder:
         self._locks.release_idle()
 
     def close(self) -> list[str]:
-        """End the run, also in the middle of a build, and remove its build containers.
-
-        Returns:
-            The tasks that were running.
-        """
+        """End the run, also in the middle of a build, and remove its build containers. Returns the running tasks."""
         project = self.project
         project.maker.close()
         building = self._locks.building
-        project.cleanups.run_all()
-        # A phase that still waits for its lock has no container. There may be one of the run that holds the lock.
-        self._clear([name for name in building if self._locks.is_held(name)])
-        self._locks.release_all()
-        project.connection.close_locks()
-        project.connection.wait_for_tasks()
-        self._pools.remover.wait(until_gone=bool(building))
-        project.bus.close()
+        with ExitStack() as steps:  # the last one first; each is done, also if an earlier one is interrupted
+            steps.callback(project.bus.close)
+            steps.callback(project.connection.wait_for_tasks)
+            steps.callback(self._pools.remover.wait, until_gone=bool(building))
+            steps.callback(project.connection.close_locks)
+            steps.callback(self._locks.release_all)
+            # A phase that still waits for its lock has no container. There may be one of the run that holds the lock.
+            steps.callback(lambda: self._clear([name for name in building if self._locks.is_held(name)]))
+            steps.callback(project.cleanups.run_all)
         return [task_name(phase, name) for name, phase in building.items()]
 
     def _clear(self, names: Sequence[str]) -> None:

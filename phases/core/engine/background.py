@@ -156,6 +156,7 @@ class BackgroundRemover:
         self._remove = remove
         self._on_error = on_error
         self._removals: list[tuple[threading.Thread, threading.Event]] = []
+        self._failures: list[BaseException] = []
         self._lock = threading.Lock()  # so that `wait` finds no thread that has yet to start
 
     def remove(self, container: str) -> None:
@@ -169,18 +170,32 @@ class BackgroundRemover:
         try:
             self._remove(container, sent.set)
         except HabitatError as error:
-            self._on_error(error)
+            self._report(error)
+        except BaseException as error:  # noqa: BLE001 (such as that nobody reads our output: `wait` raises it)
+            self._failures.append(error)
         finally:
             sent.set()
 
+    def _report(self, error: HabitatError) -> None:
+        try:
+            self._on_error(error)
+        except BaseException as failure:  # noqa: BLE001 (as above)
+            self._failures.append(failure)
+
     def wait(self, *, until_gone: bool = True) -> None:
-        """Wait until all containers are removed, or only until the engine has all requests to remove them."""
+        """Wait until all containers are removed, or only until the engine has all requests to remove them.
+
+        Raises an error, such as OutputLost, that is no HabitatError, or that `on_error` raised.
+        """
         while removal := self._next():
             thread, sent = removal
             if until_gone:
                 thread.join()
             else:
                 sent.wait()
+        if self._failures:
+            failure, self._failures = self._failures[0], []
+            raise failure
 
     def _next(self) -> tuple[threading.Thread, threading.Event] | None:
         with self._lock:

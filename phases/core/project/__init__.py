@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,8 @@ class Project:
     def close(self) -> list[str]:
         """End a run that built nothing. Returns [], where Builder.close returns the tasks that were running."""
         self.maker.close()
-        self.cleanups.run_all()
-        self.connection.close_locks()
-        self.bus.close()
+        with ExitStack() as steps:  # the last one first; each is done, also if an earlier one is interrupted
+            steps.callback(self.bus.close)
+            steps.callback(self.connection.close_locks)
+            steps.callback(self.cleanups.run_all)
         return []

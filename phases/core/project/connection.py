@@ -68,15 +68,23 @@ class EngineConnection:
     @cached_property
     def engine(self) -> Engine:
         """The engine. Raises EngineUnreachable."""
-        waiting = threading.Timer(
-            SILENCE, self._report, ["still waiting for the engine to answer; Ctrl-C ends the run"]
-        )
+        failures: list[BaseException] = []
+
+        def report() -> None:
+            try:
+                self._report("still waiting for the engine to answer; Ctrl-C ends the run")
+            except BaseException as error:  # noqa: BLE001 (such as that nobody reads our output: raised below)
+                failures.append(error)
+
+        waiting = threading.Timer(SILENCE, report)
         waiting.daemon = True
         waiting.start()
         try:
             engine = self._connect()
         finally:
             waiting.cancel()
+        if failures:
+            raise failures[0]
         engine.timeout.report = self._report
         if self._hurries:
             engine.timeout.shorten()
