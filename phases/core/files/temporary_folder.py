@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core.files.locks import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _PREFIX, _LOCK = "passing.", "lock"
 
@@ -33,14 +33,28 @@ def temporary_folder(state: Path) -> Iterator[Path]:
         with _locked(folder):
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 def sweep(state: Path) -> None:
     """Remove the temporary folders that killed runs left below `state`."""
     for folder in state.glob(f"{_PREFIX}*"):
         with suppress(_InUseError), _locked(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder with all in it, also what a folder with an exact mode of a context protects from its owner."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        return
+    with suppress(OSError):
+        for place, names, _ in os.walk(folder):
+            for name in names:
+                path = Path(place, name)
+                if not path.is_symlink():
+                    path.chmod(0o700)  # before the walk enters it
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
