@@ -167,6 +167,37 @@ def test_run_that_ends_gives_up_on_silent_engine_within_two_seconds(monkeypatch:
     assert now - 1000 < 2.3
 
 
+def test_run_that_ends_waits_for_engine_that_is_busy_with_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has answered, so that the next removals may take as long as any."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    timeout = ResponseTimeout()
+
+    def takes(seconds: float) -> bool:
+        """Send a request, and return whether the run waits for its answer."""
+        end = now + seconds
+
+        def receive() -> bytes:
+            nonlocal now
+            now += 0.05
+            if now < end:
+                raise TimeoutError
+            return b"answer"
+
+        timer = RequestTimer(timeout, "removing a container")
+        timer.retry(lambda: 100)  # bytes of the request that were sent
+        try:
+            return timer.receive(receive) == b"answer"
+        except TimeoutError:
+            return False
+
+    timeout.shorten()
+    assert [takes(seconds) for seconds in (0.1, 1.3, 1.0, 1.3, 0.9)] == [True, False, True, False, True]
+    begin = now
+    assert [takes(60) for _ in range(5)] == [False] * 5, "and then it stops"
+    assert now - begin < 3
+
+
 def test_error_that_cannot_be_reported_is_raised_by_wait_and_other_tasks_run() -> None:
     """Such as OutputLost, if nobody reads the output any longer. The run must not wait for ever."""
     done: list[str] = []

@@ -40,10 +40,10 @@ class TimedSocket(socket.socket):
         return self.reader
 
     def recv(self, *args: Any) -> bytes:
-        return self._retry(lambda: super(TimedSocket, self).recv(*args))
+        return self._timed_receive(lambda: super(TimedSocket, self).recv(*args))
 
     def recv_into(self, *args: Any, **options: Any) -> int:
-        return self._retry(lambda: super(TimedSocket, self).recv_into(*args, **options))
+        return self._timed_receive(lambda: super(TimedSocket, self).recv_into(*args, **options))
 
     def sendall(self, data: Any, *_: Any) -> None:
         rest = memoryview(data).cast("B")
@@ -56,6 +56,9 @@ class TimedSocket(socket.socket):
 
     def _retry(self, operation: Callable[[], T]) -> T:
         return self.timer.retry(operation) if self.timer else operation()
+
+    def _timed_receive(self, operation: Callable[[], T]) -> T:
+        return self.timer.receive(operation) if self.timer else operation()
 
 
 class TlsTransport(SSLTransport):

@@ -74,7 +74,7 @@ class FastResponse(Response):
         return bool(select.select([self._connection], [], [], seconds)[0])
 
     def _receive(self) -> bytes:
-        return self._timer.retry(lambda: self._connection.recv(CHUNK))
+        return self._timer.receive(lambda: self._connection.recv(CHUNK))
 
     @cached_property
     def _head(self) -> tuple[int, dict[str, str]]:

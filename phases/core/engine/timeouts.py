@@ -21,9 +21,9 @@ SILENCE, PHASE_SILENCE = 2, 10
 #: The timeout of a socket, in seconds: how often `RequestTimer` checks how long a request has been waiting.
 POLL_INTERVAL = 0.25
 
-# Seconds that a request may take once the run is ending: the first, and those after one that got no answer.
-# With these, and with the work after the last request, a run on a silent engine ends within 2 seconds.
-_CLOSING_TIMEOUT, _NEXT_CLOSING_TIMEOUT = 1.2, 0.1
+# Seconds that a request may take once the run is ending, and those of one to an engine that is silent. With these, and
+# with the work after the last request, a run on an engine that sends nothing ends within 2 seconds.
+_CLOSING_TIMEOUT, _SILENT_CLOSING_TIMEOUT = 1.2, 0.1
 
 
 class ResponseTimeout:
@@ -42,6 +42,8 @@ class ResponseTimeout:
         self._interrupted: list[str] = []
         self._timed_out: list[str] = []
         self._shortened_at: float | None = None
+        self._has_answered = False  # since then
+        self._silent_requests = 0  # that timed out since the last answer
         self._phases = 0
 
     @contextmanager
@@ -76,6 +78,17 @@ class ResponseTimeout:
         """Note that nothing waits for the answer to this request any more."""
         if self.is_short:
             self._timed_out.append(action)
+            self._silent_requests += 1
+
+    def record_answer(self) -> None:
+        """Note that the engine has sent something."""
+        self._has_answered = self.is_short
+        self._silent_requests = 0
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the engine seems to be stopped. One that has answered may take long for a single request."""
+        return self._silent_requests > (1 if self._has_answered else 0)
 
     def record_interrupt(self, action: str, silent: float) -> None:
         """Note that a signal ended the wait for this answer after `silent` seconds without a byte."""
@@ -91,7 +104,7 @@ class ResponseTimeout:
         """
         if self._shortened_at is None:
             return last_received + expected + self.seconds - time.monotonic()
-        seconds = min(self.seconds, _NEXT_CLOSING_TIMEOUT if self._timed_out else _CLOSING_TIMEOUT)
+        seconds = min(self.seconds, _SILENT_CLOSING_TIMEOUT if self._is_silent else _CLOSING_TIMEOUT)
         return max(last_received, self._shortened_at) + expected + seconds - time.monotonic()
 
 
@@ -129,6 +142,13 @@ class RequestTimer:
             else:
                 self._last_received = time.monotonic()
                 return result
+
+    def receive(self, operation: Callable[[], T]) -> T:
+        """Do as `retry` for an operation whose result is what the engine has sent."""
+        result = self.retry(operation)
+        if result:
+            self._timeout.record_answer()
+        return result
 
     @property
     def _silent(self) -> float:
