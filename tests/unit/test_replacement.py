@@ -14,6 +14,7 @@ from phases.core.engine.types import PortRefused
 from phases.core.errors import EngineError, HabitatError, StateError, Stopped
 from phases.core.port import Port
 from phases.core.report import plan as report_plan
+from phases.core.runtime import own_containers
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import stop as runtime_stop
 from phases.core.runtime.new_container import ContainerChanged
@@ -231,6 +232,21 @@ def test_container_set_aside_is_used_again_when_it_matches(demo: DemoProject) ->
     assert work(demo)
     assert demo.notices()[1] == f"{aside} was set aside, and matches the image and the config: it is used again"
     assert len(all_names(demo)) == 2
+
+
+def test_container_that_start_new_put_away_is_not_used_again(demo: DemoProject) -> None:
+    start(demo, fresh=True)
+    (aside,) = {*all_names(demo)} - {"habitat-demo"}
+    assert aside.endswith("-retired")
+    demo.engine.remove("habitat-demo")
+    start(demo)
+    assert (work(demo), aside in all_names(demo), len(all_names(demo))) == (False, True, 2)
+    configure(demo, PIDS)
+    start(demo)  # what a change sets aside is used again
+    configure(demo, "")
+    start(demo)
+    assert (work(demo), len(all_names(demo))) == (False, 3)
+    assert {row.name for row in own_containers.containers(demo.run_anew(), "demo")} == {*all_names(demo)}
 
 
 @pytest.mark.guarantee("matching-container-used-again")

@@ -17,7 +17,7 @@ from phases.core.runtime.new_container import ContainerChanged, create_container
 from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of
-from phases.core.runtime.replacement import LABEL_REPLACES
+from phases.core.runtime.replacement import LABEL_REPLACES, LABEL_RETIRES
 from phases.core.runtime.session import image_users
 from phases.core.runtime.session.presence import STARTING, Presence
 
@@ -81,7 +81,7 @@ def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bo
     if current:
         replacement.make_way(project, habitat, current)
     try:
-        return _resume(project, habitat, again) if again else _create(project, habitat, image, current)
+        return _resume(project, habitat, again) if again else _create(project, habitat, image, current, fresh=fresh)
     except (HabitatError, ContainerChanged):
         replacement.resume_old(project, habitat.name)
         raise
@@ -95,9 +95,12 @@ def _resume(project: Project, habitat: Habitat, container: Container) -> tuple[C
     return container, container.running
 
 
-def _create(project: Project, habitat: Habitat, image: str, old: Container | None) -> tuple[Container, bool]:
+def _create(
+    project: Project, habitat: Habitat, image: str, old: Container | None, *, fresh: bool
+) -> tuple[Container, bool]:
     """Create and start a container. If it is to replace `old`, it has a name of its own until it is ready."""
-    name, labels = container_name(habitat.name), {LABEL_REPLACES: old.id if old else ""}
+    name = container_name(habitat.name)
+    labels = {LABEL_REPLACES: old.id if old else "", LABEL_RETIRES: "yes" if fresh else ""}
     if old:
         name = next(new for new in new_names(name) if not project.engine.container(new))
     try:

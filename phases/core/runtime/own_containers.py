@@ -33,19 +33,25 @@ LABEL_PROJECT = "habitat.project"
 # The end of the name of a container that has yet to take its habitat's name: nobody has been in it.
 _NEW = "-new"
 
+# The end of the name of a container that a person replaced with `start --new`: no start uses it again.
+_RETIRED = "-retired"
+
 # The end of `aside_names` and of `new_names`.
-_ASIDE = re.compile(rf"-\d{{8}}-\d{{6}}(-\d+)?({_NEW})?", re.ASCII)
+_ASIDE = re.compile(rf"-\d{{8}}-\d{{6}}(-\d+)?({_NEW}|{_RETIRED})?", re.ASCII)
 
 
 def container_name(habitat: str) -> str:
     return f"habitat-{habitat}"
 
 
-def aside_names(name: str) -> Iterator[str]:
-    """Yield the names for a container that is set aside, the best first: `name`, the time, and a number if needed."""
-    stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    yield stamped
-    yield from (f"{stamped}-{number}" for number in itertools.count(2))
+def aside_names(name: str, *, retired: bool = False) -> Iterator[str]:
+    """Yield the names for a container that is set aside, the best first: `name`, the time, and a number if needed.
+
+    retired: Whether no start is to use it again.
+    """
+    stamped, end = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", _RETIRED if retired else ""
+    yield f"{stamped}{end}"
+    yield from (f"{stamped}-{number}{end}" for number in itertools.count(2))
 
 
 def new_names(name: str) -> Iterator[str]:
@@ -56,6 +62,11 @@ def new_names(name: str) -> Iterator[str]:
 def is_new(name: str) -> bool:
     """Return whether a name is one of `new_names`."""
     return name.endswith(_NEW) and bool(_ASIDE.search(name))
+
+
+def is_retired(name: str) -> bool:
+    """Return whether a name is that of a container which no start is to use again."""
+    return name.endswith(_RETIRED) and bool(_ASIDE.search(name))
 
 
 def marks(habitat: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ from phases.core.runtime.new_container import (
     limits_label,
     restrictions_label,
 )
-from phases.core.runtime.own_containers import aside_names, container_name, is_new, own_container
+from phases.core.runtime.own_containers import aside_names, container_name, is_new, is_retired, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
 from phases.core.runtime.session import secrets_over_restart
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 #: The label of a new container with the id of the one that it is to replace.
 LABEL_REPLACES = "habitat.replaces"
+
+#: The label of a new container that a person asked for: "yes" if no start is to use the one before again.
+LABEL_RETIRES = "habitat.retires"
 
 # The parts of LABEL_RESTRICTIONS, and the keys of the config that they are made from.
 _KEYS = {"network": "entry.network", "port": "entry.ports", "shm": "entry.shm_size"}
@@ -125,12 +128,13 @@ def announce(project: Project, habitat: Habitat, container: Container, reason: s
 def matching(project: Project, habitat: Habitat, image: str) -> Container | None:
     """Return the newest container beside the habitat's own that has the image and all settings of the config.
 
-    It was set aside, or a killed start left it. One of a killed start that doesn't match is removed.
+    A change has set it aside, not `start --new`, or a killed start left it. One of a killed start that doesn't match is
+    removed.
     """
     rows = own_containers.containers(project, habitat.name)
     for row in sorted(rows, key=lambda row: row.name, reverse=True):
         container = project.engine.container(row.id) if row.name != container_name(habitat.name) else None
-        if container and not difference(project, habitat, container, image):
+        if container and not is_retired(container.name) and not difference(project, habitat, container, image):
             return container
         if container and is_new(container.name) and not container.running:
             project.engine.remove(container.id)
@@ -201,7 +205,7 @@ def put_in_place(project: Project, habitat: Habitat, new: Container) -> Containe
     if old and not reason and old.id != new.labels.get(LABEL_REPLACES):
         raise ContainerChanged
     try:
-        aside = _rename_aside(project, habitat, old) if old else ""
+        aside = _rename_aside(project, habitat, old, retired=new.labels.get(LABEL_RETIRES) == "yes") if old else ""
         try:
             engine.rename(new.id, name)
         except HabitatError:
@@ -216,9 +220,9 @@ def put_in_place(project: Project, habitat: Habitat, new: Container) -> Containe
     return replace(new, name=name)
 
 
-def _rename_aside(project: Project, habitat: Habitat, old: Container) -> str:
+def _rename_aside(project: Project, habitat: Habitat, old: Container, *, retired: bool) -> str:
     """Rename the old container, since it may contain somebody's work. Return its new name."""
-    aside = next(name for name in aside_names(old.name) if not project.engine.container(name))
+    aside = next(name for name in aside_names(old.name, retired=retired) if not project.engine.container(name))
     collect_replaced_files(project, habitat.name, old)
     project.engine.rename(old.id, aside)
     return aside
