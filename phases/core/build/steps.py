@@ -8,6 +8,7 @@ from phases.core import events
 from phases.core.build.container.outbox import PendingEntry
 from phases.core.errors import PathsMissing, StepError
 from phases.core.files import git_bundle
+from phases.core.files.safe_open import MAX_LINKS
 from phases.core.files.temporary_folder import temporary_folder
 from phases.protocol import Copy, Entry
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from phases.core.build.context import PhaseContext
     from phases.core.files.git_bundle import Bundle
     from phases.protocol import CopyRepository, RequirePaths
-
-# As many links in a row as Linux follows.
-_MAX_LINKS = 40
 
 
 def copy(container: BuildContainer, step: Copy) -> None:
@@ -90,7 +88,7 @@ def require_paths(container: BuildContainer, step: RequirePaths, user: str) -> N
 
 
 def _exists(container: BuildContainer, path: str) -> bool:
-    for _ in range(_MAX_LINKS):
+    for _ in range(MAX_LINKS):
         stat = container.stat(path)
         if stat is None or not stat.link:
             return stat is not None

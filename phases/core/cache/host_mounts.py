@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
 from phases.core.config.mounts import host_paths, mountable_paths
-from phases.core.engine.types import Bind
+from phases.core.engine.types import Bind, VolumeMount
 from phases.core.errors import ConfigError
 from phases.registry import mounts_volumes
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.protocol import Phase
 
-
-def needs_home(habitat: Habitat) -> bool:
-    """Return whether a volume of the habitat is mounted below ~."""
-    return any(volume.present and volume.dest.startswith("~") for volume in habitat.volumes)
+_Mount = TypeVar("_Mount", Bind, VolumeMount, Bind | VolumeMount)
 
 
-def in_home(mounts: Iterable[Bind], home: str) -> tuple[Bind, ...]:
+def need_home(mounts: Iterable[Bind | VolumeMount]) -> bool:
+    """Return whether one of some mounts is below ~."""
+    return any(mount.dest.startswith("~") for mount in mounts)
+
+
+def in_home(mounts: Iterable[_Mount], home: str) -> tuple[_Mount, ...]:
     """Return mounts with USER's home in the place of ~."""
     return tuple(replace(mount, dest=mountable_paths.in_home(mount.dest, home)) for mount in mounts)
 

@@ -31,6 +31,11 @@ def is_file_name(text: str) -> bool:
     return "/" not in text and text.isprintable() and text not in (".", "..", "config.yaml")
 
 
+def is_in(folder: Path, name: str) -> bool:
+    """Return whether a habitat is built from a Dockerfile. name: as `file_name` returns it."""
+    return bool(name) and (folder / name).is_file()
+
+
 def exists_in(folder: Path) -> bool:
     """Return whether a habitat's folder holds the Dockerfile that the habitat is built from.
 
@@ -45,4 +50,4 @@ def exists_in(folder: Path) -> bool:
             name = file_name(str(key.value)) if key and key.value else name
     except (OSError, HabitatError):
         pass  # loading the habitat reports it
-    return bool(name) and is_file_name(name) and (folder / name).is_file()
+    return is_file_name(name) and is_in(folder, name)

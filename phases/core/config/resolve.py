@@ -82,7 +82,7 @@ def _with_dest(scope: Scope, layer: ConfigLayer) -> ConfigLayer:
 def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: str, phases: Sequence[str]) -> Habitat:
     """Return the habitat. Parts with errors, which are collected, have any value."""
     attempt = scope.problems.attempt
-    has_dockerfile = bool(dockerfile_name) and (scope.layers[-1].folder / dockerfile_name).is_file()
+    has_dockerfile = dockerfile.is_in(scope.layers[-1].folder, dockerfile_name)
     points = sections.Points(scope, phases, has_dockerfile=has_dockerfile)
     hook_commands = sections.hooks(scope, config.hooks, points)
     all_secrets = config_secrets.of_all_layers(scope, config.secrets, [hook.point.phase for hook in hook_commands])

@@ -6,15 +6,13 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.errors import LinkInTheWay
+from phases.core.files.safe_open import MAX_LINKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from phases.core.engine.protocol import Engine
     from phases.core.engine.types import PathInfo, Stat
-
-# As many links in a row as Linux follows.
-_MOST_LINKS = 40
 
 # Folders of the image's distribution, in which USER can make nothing.
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/run", "/sbin", "/usr", "/var/lib")
@@ -64,7 +62,7 @@ class SafePaths:
                 continue
             links += 1
             target = self._target(current, path)
-            if links > _MOST_LINKS:
+            if links > MAX_LINKS:
                 raise LinkInTheWay(path, current, target)
             todo = [*_parts(target), *todo]
             resolved = "/" if target.startswith("/") else resolved

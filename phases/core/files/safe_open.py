@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
+#: How many links Linux follows on the way to one file.
+MAX_LINKS = 40
+
 
 def open_read(path: Path) -> BufferedReader:
     """Open the regular file at `path` to read, through links. Raises OSError, also for anything but a regular file."""

@@ -13,6 +13,7 @@ from phases.core.container.init_process import IDLE
 from phases.core.container.users import UserDatabase
 from phases.core.engine.types import ImageConfig
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable
+from phases.core.files.safe_open import MAX_LINKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 # Part of the names of the containers that this makes.
 _PURPOSE = "migrate"
-
-
-# Links in a row that are followed.
-_MOST_LINKS = 40
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class BaseImage:
 
     def is_folder(self, path: str) -> bool:
         """Return whether a path is a folder, or a link to one."""
-        for _ in range(_MOST_LINKS):
+        for _ in range(MAX_LINKS):
             status = self.stat(path)
             if status is None or not status.link:
                 return status is not None and status.is_dir

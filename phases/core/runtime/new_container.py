@@ -63,7 +63,7 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
     config = engine.image_config(image)
     labels = {**labels, LABEL_PROJECT: project_label(project)}
     env, home = (config.env if config else {}), ""
-    if config and host_mounts.needs_home(habitat):
+    if config and host_mounts.need_home(mounts_of(habitat)):
         draft = project.temporary_containers.passing_name("shell", habitat.name)
         home = user_home.in_image(engine, config, draft, habitat)
         labels = {**labels, LABEL_HOME: home}

@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from phases.core import events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
-from phases.core.config.mounts import mountable_paths
 from phases.core.container import identity, root_environment, safe_paths, shell_errors, user_home
 from phases.core.container.init_process import IDLE
 from phases.core.container.main_process import restrictions
@@ -98,10 +95,10 @@ def temporary_container(
     project.temporary_containers.sweep(_PURPOSE, habitat.name)
     config = project.engine.image_config(image.id)
     env = config.env if config else {}
-    if config and any(mount.dest.startswith("~") for mount in mounts):
+    if config and host_mounts.need_home(mounts):
         draft = project.temporary_containers.passing_name(_PURPOSE, habitat.name)
         home = user_home.in_image(project.engine, config, draft, habitat)
-        mounts = [replace(mount, dest=mountable_paths.in_home(mount.dest, home)) for mount in mounts]
+        mounts = host_mounts.in_home(mounts, home)
     hostname = f"{habitat.name[:40]}-{hostname_suffix}"
     create = partial(_create, project, habitat.name, image, env, hostname, mounts, restrictions)
     container = project.maker.make(create)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def resolved(work: PhaseContext, image: ImageConfig) -> tuple[Bind, ...]:
     """Return the mounts of a phase's volumes, with USER's home in the place of ~. Raises ConfigError if it has none."""
-    if not host_mounts.needs_home(work.habitat):
+    if not host_mounts.need_home(work.binds):
         return work.binds
     known = work.known_files.get(image.id, {})
     home = user_home.in_image(work.engine, image, work.draft_name, work.habitat, known)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from phases.core.files.safe_open import MAX_LINKS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-# How many links Linux follows on the way to one file.
-_MAX_LINKS = 40
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -67,8 +66,8 @@ def walk_path(path: Path, trusted: Iterable[Path] = ()) -> Iterator[PathEntry]:
         target = str(here.readlink())
         yield PathEntry(here, target)
         links += 1
-        if links > _MAX_LINKS:
-            raise OSError(f"more than {_MAX_LINKS} links")
+        if links > MAX_LINKS:
+            raise OSError(f"more than {MAX_LINKS} links")
         names.extendleft(reversed(_names(target)))
         here = Path("/") if target.startswith("/") else here.parent
 
