@@ -61,7 +61,12 @@ def state_folder(root: Path) -> Path:
 
 def names_habitat(root: Path, name: str) -> bool:
     """Return whether a folder of this name, among those of habitats, is one. Hidden folders and `shared` are none."""
-    return not name.startswith(".") and not (name == _SHARED and is_hidden(root))
+    return can_name_habitat(name) if is_hidden(root) else not name.startswith(".")
+
+
+def can_name_habitat(name: str) -> bool:
+    """Return whether a folder of this name in `.habitats/` is a habitat."""
+    return not name.startswith(".") and name != _SHARED
 
 
 def root_of(state: Path) -> Path:

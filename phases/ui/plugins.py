@@ -22,6 +22,7 @@ COMMANDS = {
     "info": "phases.ui.commands.info:Info",
     "forget": "phases.ui.commands.forget:Forget",
     "clean": "phases.ui.commands.clean:Clean",
+    "init": "phases.ui.commands.init:Init",
     "new": "phases.ui.commands.new:New",
     "help": "phases.ui.commands.help:Help",
     "status": "phases.ui.commands.status:Status",

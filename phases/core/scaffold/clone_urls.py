@@ -27,7 +27,7 @@ class Clone:
     """A repository to clone.
 
     Attributes:
-        folder: Its name in WORKDIR.
+        folder: Its name in WORKDIR, "" for WORKDIR itself.
         by_ssh: Whether git fetches it with SSH, which needs an SSH agent.
     """
 

@@ -23,13 +23,18 @@ _HEAD = """\
 
 """
 
-_PLACES = """
+_USER_AND_FOLDER = """
 # USER runs every command that names no other user. WORKDIR is its folder. Both are created if missing.
+"""
+
+_SAMPLE_OF_ENV = """\
 # env:
 #   - USER=agent
 #   - WORKDIR=/workspace
 #   - EDITOR=vi
+"""
 
+_PLACES = """
 # Everything here is copied into the habitat, unless `.habignore` names it (as a .gitignore). More files:
 # files:
 #   - source: ~/.gitconfig
@@ -134,22 +139,26 @@ _REST = """\
 """
 
 
-def text(base: str, clones: Sequence[Clone]) -> str:
+def text(base: str, clones: Sequence[Clone], *, workdir: str = "", has_schema: bool = True) -> str:
     """Return a config.yaml.
 
     Args:
         base: The image that it starts from.
         clones: The repositories to clone.
+        workdir: WORKDIR, "" for the default.
+        has_schema: Whether the project has the schema, so that the config can name it.
     """
-    subject = ", ".join(clone.folder for clone in clones) or "A habitat"
+    subject = ", ".join(clone.folder or workdir.rpartition("/")[2] for clone in clones) or "A habitat"
     return "".join(
         [
-            SCHEMA_LINE,
+            SCHEMA_LINE if has_schema else "",
             _HEAD,
             "# Shown by `doit list`.\n",
             _written({"description": f"{subject} on {base}"}),
             "\n# The image to start from. A Dockerfile beside this file replaces it.\n",
             _written({"base_image": base}),
+            _USER_AND_FOLDER,
+            _written({"env": [f"WORKDIR={_literal(workdir)}"]}) if workdir else _SAMPLE_OF_ENV,
             _PLACES,
             _setup(clones) if clones else _SETUP,
             _REPOS,
@@ -187,7 +196,7 @@ def _checks(clones: Sequence[Clone]) -> str:
 
 
 def _path(clone: Clone) -> str:
-    return "${WORKDIR}/" + _literal(clone.folder)
+    return "${WORKDIR}/" + _literal(clone.folder) if clone.folder else "${WORKDIR}"
 
 
 def _literal(value: str) -> str:

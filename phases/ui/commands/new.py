@@ -11,6 +11,15 @@ from phases.core.scaffold import create
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project
 
+BASE = {
+    "name": "base",
+    "long": "base",
+    "type": str,
+    "default": create.DEFAULT_BASE,
+    "metavar": "IMAGE",
+    "help": "the image to start from",
+}
+
 
 class New(Printing, DoitCmdBase):
     """Writes a config.yaml with comments that explain it; builds nothing, and needs no engine."""
@@ -20,14 +29,7 @@ class New(Printing, DoitCmdBase):
     example = ("new", "api", "--repo", "URL")
     doc_description = ""
     cmd_options = (
-        {
-            "name": "base",
-            "long": "base",
-            "type": str,
-            "default": create.DEFAULT_BASE,
-            "metavar": "IMAGE",
-            "help": "the image to start from",
-        },
+        BASE,
         {
             "name": "repo",
             "long": "repo",

@@ -1,0 +1,59 @@
+"""`init [NAME]`: make the repository in this folder a project."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from doit.exceptions import InvalidCommand
+
+from phases.core import command_form, layout
+from phases.core.errors import HabitatError
+from phases.core.scaffold import init
+from phases.ui import output, plugins
+from phases.ui.commands.new import BASE
+from phases.ui.commands.printing import Printing
+
+
+class Init(Printing):
+    """Writes `.habitats/`, and touches nothing else. It builds nothing, and needs neither a project nor an engine."""
+
+    doc_purpose = "make the repository in this folder a project"
+    doc_usage = "[NAME] [--base IMAGE] [--doit]"
+    example = ("init",)
+    doc_description = ""
+    cmd_options = (
+        BASE,
+        {
+            "name": "doit",
+            "long": "doit",
+            "type": bool,
+            "default": False,
+            "help": "write dodo.py and doit.cfg too, so that doit works here; also in a project",
+        },
+    )
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        """Run without loading tasks, which need a project."""
+        if len(args) > 1:
+            raise InvalidCommand(f"init takes one name: `{command_form.command('init', self.doc_usage)}`")
+        try:
+            return output.printing(lambda: self._init(Path.cwd(), "".join(args), params["base"], doit=params["doit"]))
+        except HabitatError as error:
+            raise InvalidCommand(str(error)) from error
+
+    def _init(self, folder: Path, name: str, base: str, *, doit: bool) -> int:
+        root = layout.find_root(folder) if doit and not name else None
+        if not root:
+            root = init.root_for(folder)
+            name = name or init.name_for(root)
+            if doit:
+                init.check_doit_files(root, plugins.SETTINGS)
+            config = init.create(root, name, base)
+            sys.stdout.write(f"created {config}: edit it, its comments explain each section\n")
+            sys.stdout.write(f"then `{command_form.verb('start', name)}` builds and starts it\n")
+        if doit:
+            init.write_doit_files(root, plugins.SETTINGS)
+            sys.stdout.write(f"created dodo.py and doit.cfg: `doit start:{name or 'NAME'}` works in {root}, too\n")
+        return 0
