@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING
 
 from phases.core.errors import ConfigError
-from phases.core.files import git_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +88,8 @@ def local_repository(scope: Scope, i: int, entry: RepoKeys, url: str) -> Path | 
     """
     if not _LOCAL.match(url):
         return None
+    from phases.core.files import git_bundle  # imported late: most habitats copy no local repository
+
     path = scope.host_path(url, "repos", i, "url").path
     top = git_bundle.top_of(path)
     if not top:
