@@ -92,15 +92,17 @@ def habitat_of_module(
 
 
 @pytest.fixture
-def attacked_habitat(habitat_of_module: AttackedHabitat) -> Iterator[AttackedHabitat]:
+def attacked_habitat(engine: DockerEngine, habitat_of_module: AttackedHabitat) -> Iterator[AttackedHabitat]:
     """The habitat without container, volumes and the files of a test before."""
     habitat = habitat_of_module
     habitat.data.mkdir(parents=True)
     habitat.data.chmod(0o777)
     habitat.configure()
     yield habitat
-    result = habitat.doit(f"destroy:{habitat.name}", "--yes")
-    assert result.code == 0, result.out
+    for container in engine.containers(label=f"habitat.name={habitat.name}"):
+        engine.remove(container.id)
+    for volume in engine.volumes(label=f"habitat.name={habitat.name}"):
+        engine.remove_volume(volume.name)
     shutil.rmtree(habitat.data.parent)
 
 
