@@ -10,11 +10,13 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import DemoProject, write
 
+from phases.core import events
 from phases.core.build.dockerfile_references import base, references
 from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import dockerfile_images
 from phases.core.errors import HabitatError
 from phases.core.report import plan
+from phases.ui.verbs import plan as plan_verb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,3 +163,17 @@ def test_dockerfile_images_are_compared_with_one_request(demo: DemoProject) -> N
     demo.engine.calls.clear()
     demo.project.assess("demo")
     assert [call[0] for call in demo.engine.calls] == ["images"]
+
+
+def test_dockerfile_whose_images_cannot_be_read_is_named_by_plan(demo: DemoProject) -> None:
+    assert plan.unread_dockerfile(demo.project, "demo") == ""
+    write(demo.root, "habitats/demo/Dockerfile.rest", "FROM base:1\nFOO x\n")
+    project = demo.run_anew()
+    notices: list[events.Event] = []
+    project.bus.subscribe(notices.append)
+    plan_verb.run(project, "demo", all=False)
+    (text,) = [event.text for event in notices if isinstance(event, events.Notice)]
+    assert text.startswith(
+        "habitats/demo/Dockerfile.rest can't be read here (Dockerfile parse error on line 2: unknown"
+    )
+    assert text.endswith("image that it names moves: doit forget dockerfile:demo builds it")

@@ -48,6 +48,17 @@ def references(text: str, platform: str) -> list[str]:
     return list(images)
 
 
+def problem(text: str) -> str:
+    """Return why the images of a Dockerfile are not known, "" if it can be parsed."""
+    from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
+
+    try:
+        parse_dockerfile_ast(text)
+    except DockerfileSyntaxError as error:
+        return str(error)
+    return ""
+
+
 def base(text: str, platform: str) -> str:
     """Return the image that the last stage is built on, "" if that is `scratch` or not known."""
     bases = {"scratch": ""}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from phases.core.build import dockerfile_references as references
 from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import freshness, image_labels
 from phases.core.cache.stamps import task_name
-from phases.core.errors import Conflict
+from phases.core.errors import Conflict, printable
 from phases.core.events import Plan, Reason
 from phases.core.json_types import dotted
 from phases.core.report.changes import Difference, describe, differences
@@ -39,6 +40,18 @@ def plan(project: Project, name: str) -> Plan:
         why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
         said.update(reason.text for reason in why[phase.NAME])
     return Plan(name, why, seconds, is_new, shared, _replaced(project, name))
+
+
+def unread_dockerfile(project: Project, name: str) -> str:
+    """Return that the images of the Dockerfile are not watched, "" if they are or if there is none."""
+    habitat = project.habitat(name)
+    problem = references.problem(references.dockerfile_text(habitat)) if habitat.has_dockerfile else ""
+    if not problem:
+        return ""
+    return printable(
+        f"habitats/{name}/{habitat.dockerfile} can't be read here ({problem}), so nothing is built again when an image "
+        f"that it names moves: doit forget dockerfile:{name} builds it"
+    )
 
 
 def _replaced(project: Project, name: str) -> str:

@@ -38,6 +38,8 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
     from phases.ui.screen import Screen
 
     plan = report_plan.plan(project, name)
+    if text := report_plan.unread_dockerfile(project, name):
+        project.bus.emit(events.Notice(name, text, warning=True))
     project.bus.emit(events.Planned(name, plan))
     screen = Screen(cast("IO[str]", GuardedStream(sys.stdout)))
     screen.line(_shown(plan, everything=all, wrap=screen.live))
