@@ -147,7 +147,7 @@ def test_status_shows_container_set_aside_that_runs(demo: DemoProject, in_use: P
 @pytest.mark.guarantee("set-aside-containers-shown-and-stopped")
 @pytest.mark.usefixtures("in_use")
 def test_stop_refuses_container_set_aside_in_use_unless_forced(demo: DemoProject) -> None:
-    with pytest.raises(Conflict, match=r"habitat-demo-\d{8}-\d{6} stays running: it is in use by 1 other command"):
+    with pytest.raises(Conflict, match=r"habitat-demo-[-0-9]+-retired stays running: it is in use by 1 other command"):
         stop.stop(demo.run_anew(), "demo")
     assert any(container.running for container in demo.engine.containers())
     stop.stop(demo.run_anew(), "demo", force=True)
