@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.errors import StateError, Untrusted, printable, state_error
 from phases.core.files import atomic, safe_open
 from phases.core.files.locks import FileLock
@@ -122,11 +122,11 @@ class Trust:
             return True
         answer = self._answer(habitat, ()) if ask else True
         if answer is None:
-            remedy = f"to agree to it, type doit trust:{habitat.name} --yes"
+            remedy = f"to agree to it, type {command_form.verb('trust', habitat.name)} --yes"
             raise Untrusted("nothing was recorded: there is no terminal to ask on", where=habitat.name, remedy=remedy)
         if answer:
             self._agree(habitat)
-        text = "recorded: doit asks again when this changes" if answer else "nothing was recorded"
+        text = "recorded: you are asked again when this changes" if answer else "nothing was recorded"
         self._bus.emit(events.Notice(habitat.name, text))
         return answer
 
@@ -164,7 +164,7 @@ class Trust:
 
 
 def _remedy(habitat: Habitat) -> str:
-    return f"check it, then type doit trust:{habitat.name}"
+    return f"check it, then type {command_form.verb('trust', habitat.name)}"
 
 
 def _untrusted(habitat: Habitat, missing: Sequence[TrustRequest]) -> Untrusted:
@@ -246,8 +246,8 @@ class AgreementFile:
                 for project, habitats in records.items()
             }
         except (ValueError, AttributeError, TypeError) as error:
-            remedy = "remove it: doit then asks again about what you agreed to"
-            raise StateError("was not written by doit", where=str(self._path), remedy=remedy) from error
+            remedy = "remove it: you are then asked again about what you agreed to"
+            raise StateError("was not written by this program", where=str(self._path), remedy=remedy) from error
 
 
 def _check_own(path: Path) -> None:

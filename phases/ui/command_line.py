@@ -9,6 +9,7 @@ from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain, reset_vars
 
 from phases.core.engine import connect
+from phases.ui import typed_paths
 from phases.ui.verbs.registry import NAMES
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ class Loader(DodoTaskLoader):
         super().__init__()
         DoitMain.process_args = _process
         doit_cmd.Help.print_usage = _print_usage  # of `doit --help`
+
+    def setup(self, opt_values: Any) -> None:
+        """Load dodo.py, and go to its folder."""
+        typed_paths.record_folder()
+        super().setup(opt_values)
 
     def load_tasks(self, cmd: Any, pos_args: list[str]) -> Any:
         """Load the tasks without `pos_args`: no task here is made from them."""

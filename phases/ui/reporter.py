@@ -7,7 +7,7 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.errors import HabitatError
 from phases.ui.durations import duration
 from phases.ui.output import GuardedStream
@@ -70,7 +70,7 @@ class HabitatReporter:
 
     def skip_ignore(self, task: Any) -> None:
         self.transcript.screen.plain(
-            f"{task.name} is ignored (doit ignore): run doit forget {task.name} to undo that", "yellow"
+            f"{task.name} is ignored: {command_form.command('forget', task.name)} undoes that", "yellow"
         )
 
     def execute_task(self, task: Any) -> None:

@@ -22,6 +22,7 @@ from phases.core.project import Project
 from phases.registry import NAMES, PHASES, last_snapshot, named
 from phases.ui.verbs import registry as verbs
 from phases.ui.verbs.registry import VERBS
+from phases.ui.verbs.verb import SessionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -240,6 +241,8 @@ def run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | 
             options["builder"] = current_builder()
         _exit_codes.append(verb.run(project, name, **options) or 0)
     except HabitatError as error:
+        if isinstance(error, SessionFailed):
+            _exit_codes.append(error.exit_code)
         return HabitatFailed(error)
     return True
 

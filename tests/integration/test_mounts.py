@@ -155,7 +155,7 @@ def test_untrusted_secret_command_without_terminal_is_not_run(
     assert f"to agree to it, type doit trust:{name} --yes" in shown
     agreed = project.doit(f"trust:{name}", "--yes")
     assert agreed.code == 0
-    assert "• recorded: doit asks again when this changes" in agreed
+    assert "• recorded: you are asked again when this changes" in agreed
     assert list(json.loads(trust_record.read_text())) == [str(project.root)]
     assert project.doit(f"start:{name}", "--detach").code == 0
     assert (project.root / "ran").read_text() == "one\n"

@@ -172,7 +172,7 @@ def test_plan_removed_snapshot_and_forgotten_phase_are_described(habitat: FullHa
     assert habitat.build().ran == printed.runs
     assert habitat.project.doit("forget", habitat.task("tools")).code == 0
     printed = plan(habitat)
-    assert printed.why == {"tools": ["it was forgotten (doit forget)"]}
+    assert printed.why == {"tools": ["it was forgotten"]}
     assert habitat.build().ran == printed.runs
 
 

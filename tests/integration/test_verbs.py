@@ -113,7 +113,7 @@ def test_detached_start_keeps_container_running_until_stop(habitat: BuiltHabitat
 @pytest.mark.guarantee("exec-passes-bytes-unchanged")
 def test_start_cmd_option_runs_that_command_and_stdout_is_its_own(habitat: BuiltHabitat) -> None:
     code, out, err = piped(habitat, "start", "--cmd", "echo $((6 * 7)) for $(id -un) $T; exit 3")
-    assert (code, out) == (1, b"42 for agent s3cret-word\n")
+    assert (code, out) == (3, b"42 for agent s3cret-word\n")
     failure = f"❌ the command of {habitat.name} ended with exit code 3: its container {habitat.container} is kept"
     assert err.decode().splitlines()[-1] == failure
 

@@ -487,7 +487,7 @@ def test_eject_output_path_not_ejected_before_is_not_replaced(demo: DemoProject,
         place.write_text("mine")
     else:
         place.symlink_to("other")
-    with pytest.raises(StateError, match="place: exists, and `doit eject` didn't write it"):
+    with pytest.raises(StateError, match="place: exists, and `eject` didn't write it"):
         eject(demo.project, "demo", "place")
     assert contents(demo.root / "other") == {"mine": "mine"}
     assert place.is_symlink() or kind == "file" or contents(place) == {"mine": "mine"}

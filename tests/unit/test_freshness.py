@@ -195,7 +195,7 @@ def test_assess_changed_state_lists_stale_phases(tmp_path: Path, case: str) -> N
         ),
         ("no tag final", "final", "habitat-demo:final is not habitat-demo:12-final"),
         ("a label of final differs", "final", "habitat-demo:12-final was built on another env"),
-        ("setup forgotten", "setup", "it was forgotten (doit forget)"),
+        ("setup forgotten", "setup", "it was forgotten"),
         ("setup forgotten", "repos", "setup runs again"),
         ("another hash of setup", "repos", "setup runs again"),
         ("forgotten, and nothing built after it", "repos", "setup runs again"),

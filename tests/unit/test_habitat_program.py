@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ROOT, Project
 
+from phases.core import command_form
 from phases.core.cache.stamps import Stamps
 from phases.registry import NAMES
-from phases.ui import plugins
+from phases.ui import plugins, tasks, typed_paths
 from phases.ui.commands.words import command_first
+from phases.ui.verbs.verb import SessionFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PYTHONPATH": str(ROOT)}
@@ -197,3 +203,79 @@ def test_rebuild_and_forget_mark_phases_of_the_named_habitat(
 )
 def test_command_goes_first(typed: str, expected: str) -> None:
     assert command_first(typed.split()) == expected.split()
+
+
+def strings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a module that are no docstrings, each with its line."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statements:
+            yield node.lineno, node.value
+
+
+#: Texts that name doit and no command of it: the help, and the completion of doit itself.
+ABOUT_DOIT = {
+    "run tasks, as `doit TASK` does",
+    "As in every project of doit",
+    "A line of doit -r jsonl, schema version ",
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "phases").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_messages_name_commands_in_the_form_of_the_program(path: Path) -> None:
+    named = [(line, text) for line, text in strings(path) if re.search(r"\bdoit\b [\w-]|\bdoit\b $", text)]
+    assert [(line, text) for line, text in named if text not in ABOUT_DOIT] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "forms"),
+    [
+        ("doit", ["doit clean api", "doit stop:api --force", "doit setup:api", "doit final:api"]),
+        (
+            "habitat",
+            ["habitat clean api", "habitat stop api --force", "habitat build api --to setup", "habitat build api"],
+        ),
+    ],
+)
+def test_command_has_the_form_of_the_program(monkeypatch: pytest.MonkeyPatch, program: str, forms: list[str]) -> None:
+    monkeypatch.setattr(command_form, "_program", [program])
+    assert forms == [
+        command_form.command("clean", "api"),
+        command_form.verb("stop", "api", "--force"),
+        command_form.phase("setup", "api"),
+        command_form.phase("final", "api"),
+    ]
+
+
+@pytest.mark.parametrize("reporter", [(), ("-r", "jsonl")])
+def test_output_file_is_in_the_folder_of_the_person(tmp_path: Path, reporter: tuple[str, ...]) -> None:
+    folder = Folder(tmp_path, "one")
+    (tmp_path / "src").mkdir()
+    habitat(folder.root / "src", "build", *reporter, "-o", "out.txt")
+    assert "no Docker engine answers" in (tmp_path / "src" / "out.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("typed", "path"),
+    [("out", "PROJECT/src/out"), ("../out", "PROJECT/out"), ("/out", "/out"), ("~/out", "~/out"), ("", "")],
+)
+def test_typed_path_is_relative_to_the_folder_of_the_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, path: str
+) -> None:
+    monkeypatch.setattr(typed_paths, "_folder", [tmp_path / "src"])
+    assert typed_paths.typed_path(typed, tmp_path) == path.replace("PROJECT", str(tmp_path))
+    monkeypatch.setattr(typed_paths, "_folder", [tmp_path])
+    assert typed_paths.typed_path(typed, tmp_path) == typed
+
+
+def test_failed_command_of_a_start_gives_the_run_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_exit_codes", [])
+
+    def run(*_: object) -> int:
+        raise SessionFailed("the command of one ended with exit code 7", 7, remedy="its container is kept")
+
+    verb: Any = SimpleNamespace(BUILDS=False, run=run)
+    project: Any = None
+    tasks.run_verb(project, "one", verb)
+    assert tasks.exit_code() == 7

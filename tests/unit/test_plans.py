@@ -295,7 +295,7 @@ def test_plan_image_removed_names_missing_image(project: FullProject) -> None:
 def test_plan_forgotten_phase_lists_forget_before_config_change(project: FullProject) -> None:
     project.project.stamps.forget(task_name(named("repos"), "demo"))
     branch(project)
-    assert project.reasons_for("repos") == ["it was forgotten (doit forget)", "repos[0].branch: main → stable"]
+    assert project.reasons_for("repos") == ["it was forgotten", "repos[0].branch: main → stable"]
 
 
 def test_plan_snapshot_with_other_parent_is_explained(project: FullProject) -> None:

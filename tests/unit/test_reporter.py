@@ -205,7 +205,7 @@ def test_reporter_cached_run_prints_one_line(tmp_path: Path) -> None:
 def test_reporter_run_up_to_phase_says_so(tmp_path: Path) -> None:
     script = ScriptedRun(tmp_path, "demo", goal="users")
     script.cached("demo", "base")
-    script.runs("demo", "users", reason="it was forgotten (doit forget)")
+    script.runs("demo", "users", reason="it was forgotten")
     assert (
         script.transcript()
         == """\
@@ -213,7 +213,7 @@ def test_reporter_run_up_to_phase_says_so(tmp_path: Path) -> None:
 📋 Checking for existing snapshots...
 
 ✅ Using snapshot: demo:1-base (phase 1 cached)
-🔁 users runs: it was forgotten (doit forget)
+🔁 users runs: it was forgotten
 
 [25%] Creating users...
 [25%] ✅ users (0.1s) → snapshot: demo:2-users

@@ -20,20 +20,23 @@ _PRESSED = r"""
 source "$1"
 [[ -z $3 ]] || COMP_WORDBREAKS=$3
 COMP_LINE=$2 COMP_POINT=${#2}
-_doit
+_${2%% *}
 printf '%s\n' "${COMPREPLY[@]}"
 """
 
 
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What `doit tabcompletion` prints in this project, by shell."""
+    """What `doit tabcompletion` prints in this project, by shell, and what `habitat tabcompletion` prints."""
     folder = tmp_path_factory.mktemp("completion")
     for shell in ("bash", "zsh"):
         command = [sys.executable, "-m", "doit", "tabcompletion", "--shell", shell]
         printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
         (folder / shell).write_bytes(printed)
-    return {shell: folder / shell for shell in ("bash", "zsh")}
+        command = [sys.executable, "-m", "phases.ui.habitat", "tabcompletion", "--shell", shell]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+        (folder / f"habitat.{shell}").write_bytes(printed)
+    return {path.name: path for path in folder.iterdir()}
 
 
 @pytest.fixture
@@ -80,6 +83,8 @@ def tab(script: Path, project: Path, line: str, breaks: str = "") -> list[str]:
         ("doit clean set", ["setup:"]),
         ("doit new --", ["--base ", "--repo "]),
         ("doit new na", [""]),
+        ("doit build we", ["web ", "web-two "]),
+        ("doit rebuild web --from se", ["setup "]),
         ("doit help stat", ["status "]),
         ("doit exec:web -- st", [""]),
     ],
@@ -111,3 +116,42 @@ def test_tab_script_knows_all_phases_commands_and_options(scripts: dict[str, Pat
     assert known("verbs") == [verb.NAME for verb in VERBS]
     for verb in VERBS:
         assert known(f"options of {verb.NAME}") == [f"--{option['long']}" for option in verb.OPTIONS]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("habitat sta", ["start ", "status "]),
+        ("habitat tes", ["test "]),
+        ("habitat start we", ["web ", "web-two "]),
+        ("habitat start web --d", ["--detach "]),
+        ("habitat stop --force pa", ["paper "]),
+        ("habitat build web --to se", ["setup "]),
+        ("habitat rebuild --from re", ["repos "]),
+        ("habitat shell web --at se", ["setup "]),
+        ("habitat test --l", ["--layer "]),
+        ("habitat test web --layer s", ["shared ", "system "]),
+        ("habitat tabcompletion --shell ", ["bash ", "zsh "]),
+        ("habitat build --", ["--always-execute ", "--output-file ", "--process ", "--reporter ", "--to "]),
+        ("habitat help pl", ["plan "]),
+        ("habitat help plan we", [""]),
+        ("habitat new na", [""]),
+        ("habitat exec we", ["web ", "web-two "]),
+        ("habitat exec web -- st", [""]),
+    ],
+)
+def test_tab_completes_words_of_habitat_also_in_subfolders(
+    scripts: dict[str, Path], project: Path, line: str, offered: list[str]
+) -> None:
+    (project / "src" / "deep").mkdir(parents=True)
+    assert tab(scripts["habitat.bash"], project / "src" / "deep", line) == offered
+
+
+def test_tab_of_habitat_offers_habitats_of_a_hidden_folder(scripts: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("web", "shared"):
+        (tmp_path / ".habitats" / name).mkdir(parents=True)
+    assert tab(scripts["habitat.bash"], tmp_path, "habitat start ") == ["web "]
+
+
+def test_tab_of_habitat_without_project_offers_no_habitat(scripts: dict[str, Path], tmp_path: Path) -> None:
+    assert tab(scripts["habitat.bash"], tmp_path, "habitat start ") == [""]

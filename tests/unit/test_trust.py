@@ -248,7 +248,7 @@ def test_trust_command_shows_all_requests_and_records_answer(tmp_path: Path) -> 
     ]
     for person, code, notice in (
         (Person(demo, answer=False), 1, "nothing was recorded"),
-        (Person(demo, answer=True), 0, "recorded: doit asks again when this changes"),
+        (Person(demo, answer=True), 0, "recorded: you are asked again when this changes"),
         (Person(demo, answer=None), 0, "you have agreed to all of this already"),
     ):
         assert verb.run(person.project, "demo") == code
@@ -321,7 +321,7 @@ def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, 
         Person(DemoProject(tmp_path, SECRET), answer=True).build()
     assert (
         str(excinfo.value)
-        == f"{record}: was not written by doit: remove it: doit then asks again about what you agreed to"
+        == f"{record}: was not written by this program: remove it: you are then asked again about what you agreed to"
     )
     assert record.read_text() == text
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.cache.image_labels import FAILED, LABEL_RESULT
 from phases.core.errors import (
     CommandFailed,
@@ -195,7 +195,7 @@ def keep(work: PhaseContext, error: HabitatError, commit: Callable[[], str]) -> 
         text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
         work.emit(events.Notice(work.habitat.name, text, warning=True))
     else:
-        hint = f"doit debug:{work.habitat.name} opens a shell there"
+        hint = f"{command_form.verb('debug', work.habitat.name)} opens a shell there"
         error.remedy = f"{error.remedy}; {hint}" if error.remedy else hint
 
 

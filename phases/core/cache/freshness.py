@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from phases.protocol import Phase
 
 #: The reason of rule 6.
-FORGOTTEN = "it was forgotten (doit forget)"
+FORGOTTEN = "it was forgotten"
 
 
 def config_changed(phase: Phase) -> str:

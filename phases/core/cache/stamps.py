@@ -196,7 +196,7 @@ class StampBackend:
 
     def remove_all(self) -> None:
         """Refuse, since only `doit forget` forgets all tasks."""
-        raise StateError("only `doit forget` can forget all stamps at once")
+        raise StateError("only the command `forget` can forget all stamps at once")
 
     def dump(self) -> None:
         """Add to the stamps what was set without `deps:`, like the mark of `doit ignore`."""

@@ -11,7 +11,7 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import layout
+from phases.core import command_form, layout
 from phases.core.config import names, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
@@ -81,7 +81,7 @@ def _name_migrate(name: str, error: ConfigError, layers: Iterable[Tree]) -> None
         return
 
     def hint(key: str) -> str:
-        return f"{key} is of claude-habitat: doit migrate:{name} converts the config"
+        return f"{key} is of claude-habitat: {command_form.verb('migrate', name)} converts the config"
 
     for each in (error, *error.others):
         if isinstance(each.where, Origin) and each.where in keys:

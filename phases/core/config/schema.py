@@ -217,7 +217,7 @@ class Config(_Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-f
     """A whole config.yaml. Every layer may set every key, but `name` and `dockerfile` belong to the habitat's own."""
 
     name: Annotated[str, _key("Optional; must be the folder's name.")] = ""
-    description: Annotated[str, _key("The text for `doit list`.")] = ""
+    description: Annotated[str, _key("The text for `habitat list`.")] = ""
     base_image: Annotated[
         str, _key("Phase 1: the image to start from; optional beside a Dockerfile.", pattern=_whole(names.IMAGE))
     ] = ""

@@ -112,8 +112,8 @@ def _check_triggers(project: Project, habitat: Habitat) -> None:
 
 def _head(name: str) -> str:
     return (
-        f"# `doit eject:{name}` wrote this from the habitat {name}. README.md says how to build and run it, with the\n"
-        "# secrets, volumes and limits that no Dockerfile can express.\n"
+        f"# `habitat eject {name}` wrote this from the habitat {name}. README.md says how to build and run it, with\n"
+        "# the secrets, volumes and limits that no Dockerfile can express.\n"
     )
 
 

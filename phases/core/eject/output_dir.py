@@ -54,9 +54,7 @@ def check(place: Path, shown: str) -> None:
             return
         mark = safe_open.read(place / MARK, _LARGEST) if place.is_dir() and not place.is_symlink() else None
         if mark is None:
-            raise StateError(
-                "exists, and `doit eject` didn't write it", where=shown, remedy="give another folder with --to"
-            )
+            raise StateError("exists, and `eject` didn't write it", where=shown, remedy="give another folder with --to")
         if mark.decode(errors="replace").strip() != _digest(place):
             raise StateError(
                 "was changed since it was ejected", where=shown, remedy="move it, or give another folder with --to"

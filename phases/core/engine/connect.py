@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core.engine.docker_api.api import IMAGES_PATH, LISTING_IMAGES, is_from_engine
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from phases.core.engine.fast_path import FastResponse
 
 _DEFAULT = "unix:///var/run/docker.sock"
+
+# It is there in a clone of this program.
+_BOOTSTRAP = Path(__file__).resolve().parents[3] / "script" / "bootstrap"
 
 # Seconds that the engine may take to answer a ping.
 _PING_TIMEOUT = 10
@@ -115,7 +119,8 @@ def _may_have_context() -> bool:
 
 def _no_engine_at(address: str, error: OSError) -> EngineUnreachable:
     """Return the error for an address where nothing answers. error: what a request there ended with."""
-    remedy = "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST"
+    does = " (script/bootstrap does on Debian and Ubuntu)" if _BOOTSTRAP.exists() else ""
+    remedy = f"start it{does}, or set DOCKER_HOST"
     why = ""
     match error:
         case PermissionError():

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phases.core import layout
+from phases.core import command_form, layout
 from phases.core.config import dockerfile as dockerfile_key
 from phases.core.config import loader, yaml_tree
 from phases.core.copied_files import DOCKERFILE_REST
@@ -240,13 +240,14 @@ def remove(project: Project, name: str) -> list[str]:
         return []
     if "dockerfile" not in files.document or dockerfile_key.file_name(value) == "Dockerfile":
         where = f"{files.shown}/Dockerfile"
-        raise ConfigError("the habitat is built from it", where=where, remedy=f"doit migrate:{name} comes first")
+        remedy = f"{command_form.verb('migrate', name)} comes first"
+        raise ConfigError("the habitat is built from it", where=where, remedy=remedy)
     if stale := project.assessments.look(name).stale:
         phase, why = next(iter(stale.items()))
         raise HabitatError(
             f"the Dockerfile stays until the habitat was built without it ({phase}: {why})",
             where=name,
-            remedy=f"doit final:{name}",
+            remedy=command_form.phase("final", name),
         )
     removed = ["Dockerfile"]
     (files.folder / "Dockerfile").unlink()

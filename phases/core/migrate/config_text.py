@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from phases.core.migrate.result import Conversion, ListItem
 
-_HEAD = """`doit migrate` made this from a Dockerfile. Each phase does what some of its instructions did,
+_HEAD = """`habitat migrate` made this from a Dockerfile. Each phase does what some of its instructions did,
 in an order that keeps their meaning."""
 
 

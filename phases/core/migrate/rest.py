@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phases.core.migrate.inputs import Inputs
     from phases.core.migrate.result import Conversion
 
-_HEAD = "# `doit migrate` kept these lines of the Dockerfile: no config.yaml can express them."
+_HEAD = "# `habitat migrate` kept these lines of the Dockerfile: no config.yaml can express them."
 
 
 def keep(

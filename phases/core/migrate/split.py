@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phases.core import command_form
 from phases.core.build.builder import Builder
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError
@@ -60,7 +61,7 @@ def split(project: Project, name: str, build_args: Mapping[str, str]) -> Split |
         raise HabitatError(
             f"split, it can't be built, so the files keep the order of the Dockerfile ({error})",
             where=name,
-            remedy=f"doit start:{name} builds it without --split",
+            remedy=f"{command_form.verb('start', name)} builds it without --split",
         ) from error
     return Split(divided, differences(before, after))
 

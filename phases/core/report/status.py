@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from phases.core import command_form
 from phases.core.build import dockerfile_references as references
 from phases.core.cache import image_labels
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
@@ -156,5 +157,5 @@ def _state(project: Project, name: str, phase: Phase) -> State:
 
 def _reason(project: Project, name: str, phase: Phase, state: State) -> str:
     if state == "failed":
-        return f"it failed: doit debug:{printable(name)} opens a shell there"
+        return f"it failed: {command_form.verb('debug', printable(name))} opens a shell there"
     return next((reason.text for reason in plan.reasons(project, name, phase)), "")

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.container import safe_paths, shell_errors
 from phases.core.engine.types import PortRefused
@@ -91,7 +91,12 @@ def _resume(project: Project, habitat: Habitat, container: Container) -> tuple[C
     """Start a container of an earlier start if it doesn't run. Return it, and whether it was running."""
     if not container.running:
         collect_replaced_files(project, habitat.name, container)  # the last session may have been killed
-        _start(project, habitat, container, "as changed in its container: doit start --new creates another one")
+        _start(
+            project,
+            habitat,
+            container,
+            f"as changed in its container: {command_form.command('start', '--new')} creates another one",
+        )
     return container, container.running
 
 

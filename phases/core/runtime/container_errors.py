@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from phases.core import command_form
 from phases.core.cache import image_labels
 from phases.core.container import memory_limit, shell_errors
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
@@ -35,7 +36,7 @@ def port_error(project: Project, habitat: Habitat, error: PortRefused) -> StartE
     holder = next((one for one in running if any(port.meets(error.port) for port in one.ports)), None)
     other_habitat = owner(project, holder) if holder else ""
     if other_habitat and holder and holder.name == container_name(other_habitat):
-        by, remedy = f" by {holder.name}", f"doit stop:{other_habitat} frees it"
+        by, remedy = f" by {holder.name}", f"{command_form.verb('stop', other_habitat)} frees it"
     elif holder:
         by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
     else:
@@ -59,7 +60,7 @@ def end_error(
     try:
         log = "\n".join(project.engine.logs(container.id, _LOG_LINES))
     except (NotFound, Conflict):  # it is removed, or is being removed
-        remedy = f"doit start:{habitat.name} makes a new one"
+        remedy = f"{command_form.verb('start', habitat.name)} makes a new one"
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy=remedy)
     init = habitat.entry.init_command
     limit, killed = habitat.entry.limits.memory, ""

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.build import cache_locks, cache_volumes
 from phases.core.build import failure as build_failure
 from phases.core.cache import host_mounts
@@ -58,7 +58,7 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
     """
     habitat = project.habitat(name)
     phase, image, failure = _last_failure(project, name)
-    runner = run_shell(terminal, name, f"doit logs:{name} --phase {phase.NAME} shows its output")
+    runner = run_shell(terminal, name, f"{command_form.verb('logs', name)} --phase {phase.NAME} shows its output")
     if phase.NAME not in project.assessments.look(name).stale:
         text = f"{phase.NAME} is up to date now: this is an earlier failure"
         project.bus.emit(events.Notice(name, text, warning=True))
@@ -75,7 +75,8 @@ def _last_failure(project: Project, name: str) -> tuple[Phase, Image, Failure]:
     failed = project.store.failed(name)
     failure = build_failure.read_labels(failed[1].labels) if failed else None
     if failed is None or failure is None:
-        remedy = f"doit start:{name} builds it, doit shell:{name} --at PHASE opens a shell in a snapshot"
+        snapshot = command_form.verb("shell", name, "--at", "PHASE")
+        remedy = f"{command_form.verb('start', name)} builds it, {snapshot} opens a shell in a snapshot"
         raise StartError("there is no failed phase to debug", where=name, remedy=remedy)
     return *failed, failure
 
@@ -175,7 +176,7 @@ def _describe(project: Project, session: Session, phase: Phase, failure: Failure
     rows = [(AGAIN, "runs the failed command again")] if failure.script else []
     rows += [
         ("exit", "ends the shell and discards all changes"),
-        (f"doit start:{name}", "continues the build, once the cause is fixed"),
+        (command_form.verb("start", name), "continues the build, once the cause is fixed"),
     ]
     width = max(len(word) for word, _ in rows)
     for word, effect in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.build.lock import exclusive
 from phases.core.cache.image_labels import repository
 from phases.core.errors import Conflict, EngineError, NotFound
@@ -82,13 +82,19 @@ def _nothing(project: Project, name: str, *, keep_volumes: bool, only_set_aside:
         return f"{name} has no container that was set aside: nothing to remove"
     kinds = "container" if keep_volumes else "container and no persistent volume"
     text = f"{name} has no {kinds}: nothing to remove"
-    return f"{text}; doit clean {name} removes its snapshots" if _has_images(project, name) else text
+    return (
+        f"{text}; {command_form.command('clean', name)} removes its snapshots" if _has_images(project, name) else text
+    )
 
 
 def _kept(project: Project, name: str) -> str:
     """Return what is kept of a habitat without containers, with the command that removes its snapshots; "" if none."""
     volumes = "its persistent volumes are kept" if volumes_of(project.engine, name) else ""
-    images = f"its snapshots are kept: doit clean {name} removes them" if _has_images(project, name) else ""
+    images = (
+        f"its snapshots are kept: {command_form.command('clean', name)} removes them"
+        if _has_images(project, name)
+        else ""
+    )
     return "; ".join(filter(None, (volumes, images)))
 
 

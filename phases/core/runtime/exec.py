@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.cache import image_labels
 from phases.core.errors import StartError
 from phases.core.runtime.container import ensure_running
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:
     """Run a command as USER in WORKDIR, with a terminal or with pipes. Returns its exit code."""
     if not argv:
-        raise StartError("no command is given", where=name, remedy=f"write it like doit exec:{name} -- ls -l")
+        example = command_form.verb("exec", name, "--", "ls", "-l")
+        raise StartError("no command is given", where=name, remedy=f"write it like {example}")
     with open_session(project, name, find_or_start, skip_delay_if_running=True) as session:
         return session.run(argv, run_in_tty(terminal) if terminal.interactive else run_piped(terminal))
 
@@ -42,7 +43,7 @@ def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> i
     Returns:
         The exit code of the shell.
     """
-    runner = run_shell(terminal, name, f"doit exec:{name} -- COMMAND runs a command without one")
+    runner = run_shell(terminal, name, f"{command_form.verb('exec', name)} -- COMMAND runs a command without one")
     if at:
         opened = open_temporary_session(project, name, at)
     else:
@@ -75,13 +76,14 @@ def _outdated_image(project: Project, name: str) -> str:
     """Return the id of the image that was built from an earlier config. Raises StartError."""
     image = project.image_index.tagged(image_labels.final_tag(name))
     if image is None:
-        raise StartError("it isn't built yet", where=name, remedy=f"doit start:{name} builds and starts it")
+        remedy = f"{command_form.verb('start', name)} builds and starts it"
+        raise StartError("it isn't built yet", where=name, remedy=remedy)
     if (image.labels.get(image_labels.LABEL_NAME), image.labels.get(image_labels.LABEL_PHASE)) != (name, "final"):
         raise StartError(
             f"{image_labels.final_tag(name)} is an image that was not built for {name}",
             where=name,
-            remedy=f"doit final:{name} builds it and moves the tag",
+            remedy=f"{command_form.phase('final', name)} builds it and moves the tag",
         )
-    text = f"{name} was built from an older config: doit final:{name} rebuilds it"
+    text = f"{name} was built from an older config: {command_form.phase('final', name)} rebuilds it"
     project.bus.emit(events.Notice(name, text, warning=True))
     return image.id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError, did_you_mean, state_error
 from phases.core.files import safe_open
@@ -29,7 +29,8 @@ def show(project: Project, name: str) -> None:
     if container:
         _show_container(project, name, container)
     elif not phases:
-        project.bus.emit(events.Notice(name, f"{name} has no logs yet: doit start:{name} builds and starts it"))
+        text = f"{name} has no logs yet: {command_form.verb('start', name)} builds and starts it"
+        project.bus.emit(events.Notice(name, text))
 
 
 def show_phase(project: Project, name: str, phase_name: str) -> None:
@@ -42,7 +43,7 @@ def show_phase(project: Project, name: str, phase_name: str) -> None:
         raise StartError(
             f"there is no log of {phase_name}",
             where=name,
-            remedy=f"it was not built here; doit {phase_name}:{name} builds it",
+            remedy=f"it was not built here; {command_form.phase(phase_name, name)} builds it",
         )
     _show_phase(project, name, phases[phase_name])
 
@@ -52,7 +53,9 @@ def follow(project: Project, name: str) -> None:
     container = own_container(project, name)
     if container is None:
         raise StartError(
-            f"there is no container {container_name(name)}", where=name, remedy=f"doit start:{name} creates it"
+            f"there is no container {container_name(name)}",
+            where=name,
+            remedy=f"{command_form.verb('start', name)} creates it",
         )
     _show_container(project, name, container, follow=True)
 

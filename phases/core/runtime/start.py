@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.runtime.container import ensure_running, final_image
 from phases.core.runtime.own_containers import container_name
 from phases.core.runtime.session.attach import SHELL, run_captured, run_in_tty
@@ -63,5 +63,6 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
         urls = ", ".join(port.url for port in session.ports)
         session.warn_of_unreachable_ports()
     at = f" at {urls}" if urls else ""
-    text = f"{container_name(name)} is running{at}: doit shell:{name} opens a shell in it, doit stop:{name} stops it"
+    shell, stop = (command_form.verb(verb, name) for verb in ("shell", "stop"))
+    text = f"{container_name(name)} is running{at}: {shell} opens a shell in it, {stop} stops it"
     project.bus.emit(events.Notice(name, text))

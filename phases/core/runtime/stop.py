@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.errors import Conflict, NotFound
 from phases.core.runtime import own_containers
 from phases.core.runtime.own_containers import container_name, own_container
@@ -49,7 +49,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
     for text in texts or ([] if used else [f"{container_name(name)} isn't running"]):
         project.bus.emit(events.Notice(name, text))
     if used:
-        raise Conflict("; ".join(used), remedy=f"doit stop:{name} --force stops it anyway")
+        raise Conflict("; ".join(used), remedy=f"{command_form.verb('stop', name)} --force stops it anyway")
 
 
 def _running(project: Project, name: str) -> list[Container]:
@@ -63,7 +63,7 @@ def _running(project: Project, name: str) -> list[Container]:
 def describe_users(project: Project, presence: Presence, container: Container) -> str:
     """Describe who uses a running container, "" for nobody. Call it inside `with presence.alone():`."""
     if sessions := presence.sessions(container.id):
-        return f"doit with {', '.join(sessions)}"
+        return f"{command_form.program()} with {', '.join(sessions)}"
     # Commands of `docker exec` have no session.
     count = project.engine.running_execs(container.id)
     return f"{count} other command{'s' if count > 1 else ''}" if count else ""

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_in
-from phases.core.cache.stamps import task_name
 from phases.core.container import identity, root_environment, safe_paths, shell_errors, user_home
 from phases.core.container.init_process import IDLE
 from phases.core.container.main_process import restrictions
@@ -151,8 +150,8 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     assert source, "the first phase makes a snapshot"
     image = project.image_index.tagged(image_labels.snapshot_tag(name, source))
     if image is None:
-        task = task_name(source, name)
-        raise StartError(f"there is no snapshot of {source.NAME}", where=name, remedy=f"doit {task} builds it")
+        remedy = f"{command_form.phase(source.NAME, name)} builds it"
+        raise StartError(f"there is no snapshot of {source.NAME}", where=name, remedy=remedy)
     if reason := project.assess(name).stale.get(source.NAME):
         text = f"the snapshot of {source.NAME} is out of date ({reason})"
         project.bus.emit(events.Notice(name, text, warning=True))

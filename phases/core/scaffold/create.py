@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import layout
+from phases.core import command_form, layout
 from phases.core.config import names
 from phases.core.errors import ConfigError, state_error
 from phases.core.files import atomic
@@ -61,7 +61,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _taken(name: str, shown: str) -> ConfigError:
-    remedy = f"edit it, or choose another name; `doit start:{name}` builds and starts it"
+    remedy = f"edit it, or choose another name; `{command_form.verb('start', name)}` builds and starts it"
     return ConfigError("already exists", where=shown, remedy=remedy)
 
 

@@ -153,7 +153,7 @@ def text(base: str, clones: Sequence[Clone], *, workdir: str = "", has_schema: b
         [
             SCHEMA_LINE if has_schema else "",
             _HEAD,
-            "# Shown by `doit list`.\n",
+            "# Shown by `habitat list`.\n",
             _written({"description": f"{subject} on {base}"}),
             "\n# The image to start from. A Dockerfile beside this file replaces it.\n",
             _written({"base_image": base}),

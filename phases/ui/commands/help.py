@@ -86,11 +86,10 @@ class Help(Printing, cmd_help.Help):
 
     def _page_of_command(self, name: str) -> str:
         command = self.cmds[name](cmds=self._cmds, **self.init_kwargs)
-        options = [option for option in command.cmdparser.options if option.section in ("", name)]
-        if isinstance(command, cmd_run.Run):
-            options = _for_builds(options)
         usage = command_form.command(name, command.doc_usage)
-        return _page(usage, _purpose(self.cmds[name]), options, command_form.command(*_example(self.cmds[name])))
+        return _page(
+            usage, _purpose(self.cmds[name]), own_options(command), command_form.command(*_example(self.cmds[name]))
+        )
 
     @staticmethod
     def print_usage(cmds: Mapping[str, Any]) -> None:
@@ -130,8 +129,11 @@ def _purpose(command: Any) -> str:
     return text[0].upper() + text[1:]
 
 
-def _for_builds(options: Iterable[CmdOption]) -> list[CmdOption]:
-    """Return the options of a command that builds, without those of doit's that are of no use here."""
+def own_options(command: Any) -> list[CmdOption]:
+    """Return the options of a command, without those of doit's that are of no use here."""
+    options = [option for option in command.cmdparser.options if option.section in ("", command.name)]
+    if not isinstance(command, cmd_run.Run):
+        return options
     doits = {option["name"] for option in cmd_run.Run.cmd_options}
     kept = [option for option in options if option.name not in doits or option.name in OF_BUILDS]
     for option in kept:

@@ -52,8 +52,9 @@ class Ending(Struct):
 class RunCommand(cmd_run.Run):
     """doit's `run`, with one line for each failure, and no build container left.
 
-    Exit code: 0, or that of the command that a verb ran; 1 if a task failed, or output could not be written;
-    2 if tasks that depend on a failed one did not run; 3 if there is no such task; 128 + n if signal n ended it.
+    Exit code: 0, or that of the command that `start`, `exec`, `shell` or `debug` ran; 1 if a task failed, or output
+    could not be written; 2 if tasks that depend on a failed one did not run; 3 if there is no such task; 128 + n if
+    signal n ended it.
     """
 
     name = "run"
@@ -79,6 +80,8 @@ class RunCommand(cmd_run.Run):
     def execute(self, params: Any, args: list[str]) -> int:
         if sys.stdout is None:
             return output.lost("it is closed")
+        if isinstance(params["outfile"], str):
+            params["outfile"] = os.path.abspath(params["outfile"])  # noqa: PTH100 (it stays text, as doit expects)
         run = partial(self._run, params, args)
         return self._recorded(params, run) if params["reporter"] == option.NAME else run()
 
@@ -124,7 +127,8 @@ class RunCommand(cmd_run.Run):
             with _signals():
                 code = int(super().execute(params, args))
                 close_run()
-                code = code or exit_code()
+                # doit's 1 is any failure of a task. A verb may know more.
+                code = code if code > 1 else exit_code() or code
         except Interrupted as stop:
             self._ending.signal = stop.number
             return self._stopped(stop.number, was_building=all(map(builds, self.sel_tasks or ())))

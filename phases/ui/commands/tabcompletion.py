@@ -1,4 +1,4 @@
-"""`doit tabcompletion`: print a script for bash or zsh that completes this project's tasks."""
+"""`tabcompletion`: print a script for bash or zsh that completes the words of `doit` or of `habitat`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from doit import cmd_completion
 
+from phases.core import command_form
 from phases.registry import PHASES
 from phases.ui import output
-from phases.ui.commands.help import UNUSED
+from phases.ui.commands.help import OF_DOIT, UNUSED, own_options
 from phases.ui.verbs import layer_tests
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from phases.ui.verbs.verb import Verb
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "completion"
 
@@ -43,39 +43,41 @@ class TabCompletion(cmd_completion.TabCompletion):
         return output.printing(lambda: sys.stdout.write(text) and 0)
 
     def _lists(self) -> Iterator[tuple[str, list[Row]]]:
-        yield "phases", [(phase.NAME, phase.DESCRIPTION) for phase in PHASES]
-        yield "verbs", [(verb.NAME, verb.DESCRIPTION) for verb in VERBS]
         names = sorted(set(self.cmds) - set(UNUSED))
-        yield "commands", [(name, self.cmds[name].doc_purpose) for name in names]
+        own = [(name, self.cmds[name].doc_purpose) for name in names]
+        yield "phases", [(phase.NAME, phase.DESCRIPTION) for phase in PHASES]
+        if command_form.program() == command_form.HABITAT:
+            # `test` is a verb with an option, and a phase without.
+            verbs = [(verb.EXAMPLE[0], verb.DESCRIPTION) for verb in VERBS]
+            yield "commands", sorted([*verbs, *(row for row in own if row[0] not in OF_DOIT)])
+        else:
+            yield "verbs", [(verb.NAME, verb.DESCRIPTION) for verb in VERBS]
+            yield "commands", own
         yield "layers", [(layer, f"the tests of {folder}") for layer, folder in layer_tests.LAYERS.items()]
         yield "shells", [(shell, f"a script for {shell}") for shell, _ in cmd_completion.opt_shell["choices"]]
         for verb in VERBS:
-            yield f"options of {verb.NAME}", _options(verb)
-        yield f"options of {layer_tests.PHASE}", _options(layer_tests)
+            for name in dict.fromkeys((verb.NAME, verb.EXAMPLE[0])):
+                yield f"options of {name}", [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]
         for name in names:
-            options = self.cmds[name](**self.init_kwargs).cmdparser.options
-            own = [option for option in options if option.long and option.section in ("", name)]
-            yield f"options of {name}", [(f"--{option.long}", option.help) for option in own]
-
-
-def _options(verb: Verb) -> list[Row]:
-    return [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]
+            options = own_options(self.cmds[name](**self.init_kwargs))
+            yield f"options of {name}", [(f"--{option.long}", option.help) for option in options if option.long]
 
 
 def script(shell: str, lists: Iterable[tuple[str, list[Row]]]) -> str:
+    program = command_form.program()
     lines = [
-        *(["#compdef doit"] if shell == "zsh" else []),
-        f"# {shell} completion of doit for habitats, made by `doit tabcompletion --shell {shell}`.",
+        *([f"#compdef {program}"] if shell == "zsh" else []),
+        f"# {shell} completion of {program}, made by `{program} tabcompletion --shell {shell}`.",
         "",
         "# Prints words to complete, one on each line, with a tab and its help behind it.",
-        "_doit_known() {",
+        f"_{program}_known() {{",
         '    case "$1" in',
         *(line for name, rows in lists if rows for line in _case(name, rows)),
         "    esac",
         "}",
         "",
     ]
-    return "\n".join(lines) + "\n" + (_SCRIPTS / f"doit.{shell}").read_text(encoding="utf-8")
+    return "\n".join(lines) + "\n" + (_SCRIPTS / f"{program}.{shell}").read_text(encoding="utf-8")
 
 
 def _case(name: str, rows: Iterable[Row]) -> Iterator[str]:

@@ -35,7 +35,7 @@ _doit() {
 
 _doit_candidates() {
     case ${given[${#given[@]} - 1]} in
-    --at | --phase) _doit_known phases; return ;;
+    --at | --phase | --to | --from) _doit_known phases; return ;;
     --layer) _doit_known layers; return ;;
     --shell) _doit_known shells; return ;;
     esac
@@ -45,7 +45,7 @@ _doit_candidates() {
     esac
     case $subject in
     new | tabcompletion) return ;;
-    status) _doit_habitats; return ;;
+    build | rebuild | status) _doit_habitats; return ;;
     esac
     [[ -z $bare ]] || { _doit_habitats; return; }
     [[ ${#given[@]} -gt 1 && $subject != help ]] || _doit_known commands

@@ -14,7 +14,7 @@ _doit() {
         esac
     done
     phases=(${(f)"$(_doit_known phases)"})
-    if [[ $words[CURRENT-1] == (--at|--phase) ]]; then
+    if [[ $words[CURRENT-1] == (--at|--phase|--to|--from) ]]; then
         _doit_describe phases phase $phases
     elif [[ $words[CURRENT-1] == --layer ]]; then
         _doit_describe layers layer ${(f)"$(_doit_known layers)"}
@@ -25,7 +25,7 @@ _doit() {
     elif [[ $PREFIX == *:* ]]; then
         compset -P '*:'
         compadd -a habitats
-    elif [[ $subject == status || -n $bare ]]; then
+    elif [[ $subject == (build|rebuild|status) || -n $bare ]]; then
         compadd -a habitats
     elif [[ $subject != (new|tabcompletion) ]]; then
         [[ $subject == (run|help) && CURRENT -eq 2 || $subject == help ]] &&

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit.cmd_base import NamespaceTaskLoader
@@ -13,7 +12,8 @@ from doit.doit_cmd import DoitMain, reset_vars
 from doit.exceptions import InvalidCommand
 
 from phases.core import command_form, layout
-from phases.ui import command_line, output, plugins
+from phases.ui import command_line, output, plugins, typed_paths
+from phases.ui.typed_paths import current_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class HabitatMain(DoitMain):
     def run(self, all_args: Sequence[str]) -> int:
         if list(all_args) == ["--version"]:
             return output.printing(_print_version)
-        if not all_args and not layout.find_root(_folder()):
+        if not all_args and not layout.find_root(current_folder()):
             return output.printing(lambda: sys.stdout.write(_BEGIN) and 0)
         return int(super().run(command_line.prepare(all_args)))
 
@@ -58,24 +58,18 @@ class ProjectLoader(NamespaceTaskLoader):
 
     def setup(self, opt_values: dict[str, Any]) -> None:
         del opt_values
-        root = layout.find_root(_folder())
+        root = layout.find_root(current_folder())
         if root is None:
             raise InvalidCommand(
                 "no project here: neither this folder nor one above it has habitats/ or .habitats/: "
                 "`habitat init` makes the repository in this folder a habitat"
             )
-        os.chdir(root)
         from phases.dodo import open_tasks
 
+        typed_paths.record_folder()
+        os.chdir(root)
         config, task_habitats = open_tasks(root)
         self.namespace = {"DOIT_CONFIG": config, "task_habitats": task_habitats}
-
-
-def _folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:  # it was removed
-        return Path("/")
 
 
 def _print_version() -> int:

@@ -61,7 +61,7 @@ class JsonlReporter(HabitatReporter):
         super().skip_uptodate(task)
 
     def skip_ignore(self, task: Any) -> None:
-        self._write_skipped(task, "it is ignored (doit ignore)")
+        self._write_skipped(task, "it is ignored")
         super().skip_ignore(task)
 
     def add_failure(self, task: Any, fail: Any) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 from rich.text import Text
 
+from phases.core import command_form
 from phases.core.errors import printable
 from phases.ui.status.signs import SIGNS
 
@@ -50,7 +51,7 @@ def orphan(left: Orphan) -> Text:
         _counted(left.images, "image") if left.images else "",
     ]
     verbs = ["destroy"] * bool(left.containers or left.volumes) + ["clean"] * bool(left.images)
-    commands = ", ".join(f"doit {verb} {printable(left.name)}" for verb in verbs)
+    commands = ", ".join(command_form.command(verb, printable(left.name)) for verb in verbs)
     return Text.assemble((printable(left.name), "bold"), f": {', '.join(filter(None, parts))}; to remove: {commands}")
 
 

@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from phases.core import command_form
 from phases.ui.status import cells
 from phases.ui.status.blocks import blocks
 from phases.ui.status.signs import Strip, legend
@@ -76,7 +77,11 @@ def show(overview: Overview, stream: IO[str]) -> None:
         stream.reconfigure(errors="replace")
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
     if not overview.habitats:
-        console.print("there are no habitats yet: doit new NAME creates one", *_orphans(overview), sep="\n")
+        console.print(
+            f"there are no habitats yet: {command_form.command('new', 'NAME')} creates one",
+            *_orphans(overview),
+            sep="\n",
+        )
         return
     if console.is_terminal:
         console.print(page(overview, console, datetime.now(UTC)))

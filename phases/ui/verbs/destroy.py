@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from phases.core import command_form
 from phases.core.errors import StartError
 from phases.ui.verbs.verb import YES
 
@@ -53,6 +54,6 @@ def _ask(name: str, question: str) -> bool:
         raise StartError(
             "nothing was removed, since there is no terminal to ask on",
             where=name,
-            remedy=f"doit destroy:{name} --yes removes them",
+            remedy=f"{command_form.verb('destroy', name)} --yes removes them",
         )
     return answer

@@ -37,8 +37,9 @@ PIPES = False
 
 def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> None:
     from phases.core.eject.command import eject
+    from phases.ui.typed_paths import typed_path
 
-    ejected = eject(project, name, to, volumes=volumes)
+    ejected = eject(project, name, typed_path(to, project.root), volumes=volumes)
     text = f"wrote a Dockerfile into {ejected.folder}; README.md there says how to build and run it"
     project.bus.emit(events.Notice(name, text))
     if ejected.lacks_volumes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from phases.core import command_form
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -203,10 +204,10 @@ def _outcome(migration: Migration, *, written: bool) -> Iterator[str]:
     files += ["Dockerfile.rest"] if migration.rest else []
     names = " and ".join([*files, *(layer.shown for layer in migration.layers if layer.text is not None)])
     if not written:
-        yield f"wrote nothing: doit migrate:{migration.name} writes {names}"
+        yield f"wrote nothing: {command_form.verb('migrate', migration.name)} writes {names}"
         return
     next_step = "change what is listed above, then " if migration.problems else ""
-    yield f"wrote {names}: {next_step}doit start:{migration.name} builds it"
+    yield f"wrote {names}: {next_step}{command_form.verb('start', migration.name)} builds it"
     if migration.backup and migration.changes_config:
         yield f"the old config.yaml is now {migration.backup}"
     if migration.backup_of_rest:
@@ -215,7 +216,8 @@ def _outcome(migration: Migration, *, written: bool) -> Iterator[str]:
         if layer.backup:
             yield f"the old {layer.shown} is now {layer.folder.name}/{layer.backup}"
     if _leaves_dockerfile(migration):
-        yield f"doit migrate:{migration.name} --remove removes the Dockerfile, once the habitat is built"
+        remove = command_form.verb("migrate", migration.name, "--remove")
+        yield f"{remove} removes the Dockerfile, once the habitat is built"
 
 
 def _leaves_dockerfile(migration: Migration) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from phases.core import command_form
 from phases.core.errors import StartError
+from phases.ui.verbs.verb import SessionFailed
 
 if TYPE_CHECKING:
     from phases.core.project import Project
@@ -52,7 +54,7 @@ def check(name: str, *, detach: bool, cmd: str) -> None:
         raise StartError(
             "--detach runs no command, but --cmd gives one",
             where=name,
-            remedy=f"use one of them, or --detach and then doit exec:{name} -- COMMAND",
+            remedy=f"use one of them, or --detach and then {command_form.verb('exec', name)} -- COMMAND",
         )
 
 
@@ -69,7 +71,7 @@ def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new
     is_shell = not (cmd or project.habitat(name).entry.command)
     # A person who ends a server by Ctrl-C, or leaves a shell after a command that failed, needs no error.
     if code and not is_shell and not (terminal.is_interrupted or (terminal.interactive and code == _SIGINT)):
-        raise StartError(
-            f"the command of {name} ended with exit code {code}", remedy=f"its container habitat-{name} is kept"
+        raise SessionFailed(
+            f"the command of {name} ended with exit code {code}", code, remedy=f"its container habitat-{name} is kept"
         )
     return code

@@ -1,8 +1,10 @@
-"""The protocol of a verb."""
+"""The protocol of a verb, and the error of one whose command failed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
+
+from phases.core.errors import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -10,6 +12,14 @@ if TYPE_CHECKING:
 
 #: The option of verbs that ask a question.
 YES: dict[str, Any] = {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "don't ask"}
+
+
+class SessionFailed(StartError):
+    """The command of a session ended with an exit code that is not 0. The run ends with the same."""
+
+    def __init__(self, message: str, exit_code: int, *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.exit_code = exit_code
 
 
 class Verb(Protocol):

@@ -58,5 +58,5 @@ def uid_warning(habitat: Habitat) -> str:
         return ""
     return (
         f"{ids.origin}: uid: host has no effect, since you are root: {habitat.user} keeps a number of its own, and may "
-        "not be able to write to your volumes: write a number, or run doit as their owner"
+        "not be able to write to your volumes: write a number, or run this as their owner"
     )

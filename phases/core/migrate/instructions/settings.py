@@ -69,7 +69,7 @@ class SettingConverter:
         elif instruction.name in WITHOUT_COUNTERPART:
             self._conversion.report(instruction, "", WITHOUT_COUNTERPART[instruction.name])
         else:
-            raise NotConvertible(f"doit migrate doesn't know {instruction.name}")
+            raise NotConvertible(f"migrate doesn't know {instruction.name}")
 
     def _workdir(self, instruction: Instruction, state: BuildState) -> None:
         inputs = self._inputs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.container import timed_exec
 from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError
@@ -160,7 +160,8 @@ def _not_ready(session: Session, ready: Ready, result: _CheckResult) -> StartErr
     name = session.habitat.name
     # A new container that was to replace another one is removed, so `logs` would show those of the old one.
     is_kept = session.container.name == container_name(name)
-    hint = f"see doit logs:{name}" if is_kept else f"look into it with doit shell:{name} --at final"
+    look = f"see {command_form.verb('logs', name)}"
+    hint = look if is_kept else f"look into it with {command_form.verb('shell', name, '--at', 'final')}"
     return StartError(
         f"{name} is not ready after {ready.timeout:g}s: the last check {end}",
         where=ready.origin,
