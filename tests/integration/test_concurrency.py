@@ -195,7 +195,7 @@ def test_runs_of_different_habitats_build_in_parallel(project: ProjectWithHabita
     check_all_well(results)
     for result in results:
         assert result.ran == NAMES
-        assert "waiting" not in result
+        assert "waiting for another run" not in result
     for name in names:
         check_records(project, name)
 
@@ -215,7 +215,7 @@ def test_killed_run_releases_waiting_run(project: ProjectWithHabitats) -> None:
     assert result.ran == AFTER_FILES
     check_records(project, name)
     after = project.project.doit(f"final:{name}")
-    assert "waiting" not in after
+    assert "waiting for another run" not in after
 
 
 # One run, several habitats

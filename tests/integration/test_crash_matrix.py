@@ -193,7 +193,7 @@ class MarkedHabitat:
         return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if tag in _read(p).split(b"\0")]
 
     def assert_nothing_is_left(self, result: CommandResult) -> None:
-        assert "waiting" not in result
+        assert "waiting for another run" not in result
         assert left_containers(self.name) == []
         assert untagged(self.name) == []
         folder = self.project.root / ".stamps" / self.name
@@ -273,7 +273,7 @@ def test_killed_run_next_run_repeats_only_unfinished_phases(
         killed = habitat.run(crash=f"{phase}:{point}")
         assert killed.code == -9, killed.out
         assert set(killed.ran) <= {phase}, f"repeated after the kill before {point}: {killed.out}"
-        assert "waiting" not in killed
+        assert "waiting for another run" not in killed
         wait_until(lambda: habitat.builders() == [], seconds=5)
         MATRIX[phase, point] = f"{len(habitat.phases) - at if looks else 1}"
     first = at + (points[-1] in VALID)
@@ -350,7 +350,7 @@ def test_killed_start_is_continued_by_next_start(habitats: dict[bool, MarkedHabi
     recovered = habitat.run("start")
     assert recovered.code == 0, recovered.out
     assert recovered.ran == []
-    assert "waiting" not in recovered
+    assert "waiting for another run" not in recovered
     assert habitat.values["final"] in recovered.out.splitlines()
 
     def states() -> list[str]:

@@ -1,4 +1,4 @@
-"""`init [NAME]`: make the repository in this folder a project."""
+"""`init [NAME]`: make this repository a project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from phases.ui.commands.printing import Printing
 class Init(Printing):
     """Writes `.habitats/`, and touches nothing else. It builds nothing, and needs neither a project nor an engine."""
 
-    doc_purpose = "make the repository in this folder a project"
+    doc_purpose = "make this repository a project"
     doc_usage = "[NAME] [--base IMAGE] [--doit]"
     example = ("init",)
     doc_description = ""
