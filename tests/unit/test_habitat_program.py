@@ -16,6 +16,7 @@ from conftest import ROOT, Project
 
 from phases.core import command_form
 from phases.core.cache.stamps import Stamps
+from phases.core.scaffold import init
 from phases.registry import NAMES
 from phases.ui import plugins, tasks, typed_paths
 from phases.ui.commands.words import command_first
@@ -214,11 +215,14 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-#: Texts that name doit and no command of it: the help, and the completion of doit itself.
+#: Texts about doit itself: its help, and the files that `habitat init --doit` writes for it.
 ABOUT_DOIT = {
     "run tasks, as `doit TASK` does",
     "As in every project of doit",
     "A line of doit -r jsonl, schema version ",
+    "created dodo.py and doit.cfg: `doit start:",
+    "write dodo.py and doit.cfg too, so that doit works here; also in a project",
+    init._DODO,
 }
 
 

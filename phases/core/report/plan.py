@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from phases.core import command_form
 from phases.core.build import dockerfile_references as references
 from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import freshness, image_labels
@@ -50,7 +51,7 @@ def unread_dockerfile(project: Project, name: str) -> str:
         return ""
     return printable(
         f"habitats/{name}/{habitat.dockerfile} can't be read here ({problem}), so nothing is built again when an image "
-        f"that it names moves: doit forget dockerfile:{name} builds it"
+        f"that it names moves: {command_form.command('forget', f'dockerfile:{name}')} builds it"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases import hooks
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_of
 from phases.core.container.main_process import main_process
@@ -237,6 +237,7 @@ def _report_aside(project: Project, name: str, old: Container, aside: str, reaso
         text += ", and is still in use"
     else:
         project.engine.stop(old.id)
-        text += f": doit destroy:{name} --set-aside removes such containers, after asking"
+        destroy = command_form.verb("destroy", name, "--set-aside")
+        text += f": {destroy} removes such containers, after asking"
     presence.forget(old.id)
     project.bus.emit(events.Notice(name, text))

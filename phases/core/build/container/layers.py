@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core import command_form
 from phases.core.container.shell_errors import base_image_origin, describe_base_image
 from phases.core.engine.types import TOO_MANY_LAYERS
 from phases.core.errors import StepError
@@ -46,7 +47,8 @@ def check(engine: Engine, habitat: Habitat, image: ImageConfig, first: Phase | N
     needed = needed_by(habitat, first)
     if image.layers + needed > engine.max_layers:
         name = f"the snapshot before {first.NAME}" if first else f"the image {describe_base_image(habitat)}"
-        anew = f"; or doit clean {habitat.name}, since a build from base may need fewer" if first else ""
+        clean = command_form.command("clean", habitat.name)
+        anew = f"; or {clean}, since a build from base may need fewer" if first else ""
         raise StepError(
             f"{name} has {image.layers} layers, and the habitat adds at least {needed}: the engine takes "
             f"{engine.max_layers}",
