@@ -27,7 +27,7 @@ def slice(habitat: Habitat) -> Json:
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    return file_in(changed.habitat.layers[-1].shown, *map(str, changed.key[1:]))
+    return file_in(changed.habitat.layer("local").shown, *map(str, changed.key[1:]))
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -1,4 +1,4 @@
-"""Phase 6, files: copy the folders of the three layers, and the entries of `files:` that name no other point.
+"""Phase 6, files: copy the folders of the layers, and the entries of `files:` that name no other point.
 
 From this phase on the volumes are mounted, in the build and at start.
 """
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from phases.core.json_types import Json, Key
     from phases.core.model import FileCopy, Habitat
+    from phases.core.origin import ConfigLayer
     from phases.protocol import SlicePath, Step
 
 ID = 6
@@ -30,6 +31,15 @@ SNAPSHOT = True
 
 def _files(habitat: Habitat) -> list[FileCopy]:
     return [copy for copy in habitat.files if copy.point is None]
+
+
+def _copied_layers(habitat: Habitat) -> list[ConfigLayer]:
+    """Return the layers whose folders are copied: of the extends, those that have more than a config and tools."""
+    return [
+        layer
+        for layer in habitat.layers
+        if layer.dest and (layer.role != "extends" or any(item.path for item in layer_tree(habitat, layer)))
+    ]
 
 
 def file_slice(habitat: Habitat, copy: FileCopy) -> Json:
@@ -48,8 +58,7 @@ def slice(habitat: Habitat) -> Json:
         "files": [file_slice(habitat, copy) for copy in _files(habitat)],
         "layers": {
             layer.name: {"content": tree.identity(layer_tree(habitat, layer)), "dest": layer.dest}
-            for layer in habitat.layers
-            if layer.dest
+            for layer in _copied_layers(habitat)
         },
         "volumes": [{"dest": v.dest, "readonly": v.readonly, "source": v.shown} for v in habitat.volumes],
     }
@@ -58,7 +67,7 @@ def slice(habitat: Habitat) -> Json:
 def describe_change(changed: SlicePath) -> ChangeDescription | None:
     match changed.key:
         case ("layers", str(name), "content", str(path)):
-            return file_in(changed.habitat.layer(name).shown, path)
+            return file_in(changed.habitat.shown_layer(name), path)
         case ("layers", _, "dest"):
             return None
         case ("files", int(number), *field):
@@ -92,10 +101,9 @@ def describe_file(
 
 def plan(habitat: Habitat) -> list[Step]:
     steps: list[Step] = []
-    for layer in habitat.layers:
-        if layer.dest:
-            origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
-            steps.append(Copy(tuple(copies(layer_tree(habitat, layer), layer.dest, habitat.owner_of(layer), origin))))
+    for layer in _copied_layers(habitat):
+        origin = habitat.env.origin(layer.dest_variable)
+        steps.append(Copy(tuple(copies(layer_tree(habitat, layer), layer.dest, habitat.owner_of(layer), origin))))
     return [*steps, *(copy_file(habitat, copy) for copy in _files(habitat))]
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from phases.core.files.tree import Item
     from phases.core.json_types import Json
-    from phases.core.model import ConfigLayer, Habitat, TestScript
+    from phases.core.model import Habitat, TestScript
+    from phases.core.origin import ConfigLayer
     from phases.protocol import SlicePath, Step
 
 ID = 11
@@ -63,12 +64,16 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
     match changed.key:
         case ("helpers", str(name), ""):
             # The folder is in the slice exactly if its layer has a test.
-            return ChangeDescription(f"{changed.habitat.layer(name).shown}/tests", "file", minor=True)
+            return ChangeDescription(f"{changed.habitat.shown_layer(name)}/tests", "file", minor=True)
         case ("helpers", str(name), str(path)):
-            place, layer = f"tests/{path}", changed.habitat.layer(name)
+            place = f"tests/{path}"
             # A test is in the slice twice. Its entry in `tests` gives the reason, except for the executable bit.
-            named = any(test.shown == place and test.layer is layer for test in changed.habitat.tests)
-            return ChangeDescription(place, "file", minor=True) if named else file_in(layer.shown, place)
+            named = any(test.shown == place and test.layer.name == name for test in changed.habitat.tests)
+            return (
+                ChangeDescription(place, "file", minor=True)
+                if named
+                else file_in(changed.habitat.shown_layer(name), place)
+            )
         case ("tests", int(number), "content"):
             return file_in(changed.habitat.tests[number].shown)
         case ("init", str(name)):

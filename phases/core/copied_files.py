@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.files.tree import Item
-    from phases.core.model import ConfigLayer, FileCopy, Habitat, TestScript
+    from phases.core.model import FileCopy, Habitat, TestScript
+    from phases.core.origin import ConfigLayer
 
 #: What phase 6 leaves out of a layer's folder, since it is config or another phase uses it.
 NOT_IN_PHASE_6 = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
@@ -102,8 +103,10 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, *, credentials: bool = Tr
         layer: The layer.
         credentials: Whether the built-in patterns are to name files with credentials.
     """
-    is_local = layer.name == "local"
+    is_local = layer.role == "local"
     patterns = [*NOT_IN_PHASE_6, *MIGRATION_BACKUPS, *(_dockerfile_names(habitat) if is_local else ())]
+    if layer.role == "shared":
+        patterns.append("/extends")  # each is a layer of the habitats that name it
     ignore = habitat.ignore(layer, layer.folder, TOOL_FOLDERS, credentials=credentials).also(*patterns)
     # .dockerignore counts here too, also with `dockerfile: false`.
     if is_local and (habitat.has_dockerfile or not habitat.dockerfile):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: The one folder of the second form.
 HIDDEN = ".habitats"
 
+#: The folder of the shared layer that has the project's extends.
+EXTENDS = "extends"
+
 #: The folder of the state, which no other machine needs.
 STATE = ".stamps"
 
@@ -52,6 +55,12 @@ def habitat_folder(root: Path, name: str) -> Path:
 def shared_folder(root: Path) -> Path:
     """Return the folder of the shared layer."""
     return root / HIDDEN / _SHARED if is_hidden(root) else root / _SHARED
+
+
+def shared_folders(root: Path) -> list[Path]:
+    """Return the folder of the shared layer, that of the project's extends, and the folder of each extend."""
+    shared = shared_folder(root)
+    return [shared, shared / EXTENDS, *sorted((shared / EXTENDS).glob("*"))]
 
 
 def state_folder(root: Path) -> Path:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from phases.core.files.ignore import Ignore
     from phases.core.hooks import Command, HookCommand, Point
-    from phases.core.origin import Origin
+    from phases.core.origin import ConfigLayer, Origin
     from phases.core.port import Port
     from phases.core.variables import Env
 
@@ -25,22 +25,6 @@ SECRETS_FOLDER = "/run/secrets"
 NETWORKS = ("bridge", "none")
 #: The values of a cache's `sharing`, which are words of BuildKit; the first is the default.
 SHARINGS = ("shared", "locked")
-
-
-class ConfigLayer(Struct, frozen=True):
-    """One of the three configs of a habitat.
-
-    Attributes:
-        name: "system", "shared" or "local".
-        folder: Its folder on the host.
-        shown: The folder as a person sees it, relative to the project's root.
-        dest: The folder in the habitat with its files, "" for none.
-    """
-
-    name: str
-    folder: Path
-    shown: str
-    dest: str = ""
 
 
 class FileCopy(Struct, frozen=True):
@@ -244,7 +228,7 @@ class EntryPoint(Struct, frozen=True):
 
 
 class Habitat(Struct, frozen=True, dict=True):
-    """One habitat, from the merged and checked config of its three layers.
+    """One habitat, from the merged and checked config of its layers.
 
     Attributes that are not a key of the config, or not as the config has them:
         folder: habitats/NAME on the host.
@@ -320,9 +304,13 @@ class Habitat(Struct, frozen=True, dict=True):
         """Return the layer with a name."""
         return next(layer for layer in self.layers if layer.name == name)
 
+    def shown_layer(self, name: str) -> str:
+        """Return a layer's folder as a person sees it; the name of an extend that the habitat no longer has."""
+        return next((layer.shown for layer in self.layers if layer.name == name), name)
+
     def owner_of(self, layer: ConfigLayer) -> str:
-        """Return who owns the copies of a layer's files; root owns the system's, so that USER can't replace them."""
-        return "root" if layer.name == "system" else self.user
+        """Return who owns the copies of a layer's files. Those of root are the ones that USER can't replace."""
+        return "root" if layer.role in ("system", "extends") else self.user
 
     def user_named(self, name: str) -> str:
         """Return the user for a name in the config, where "user" and "" mean USER."""

@@ -1,15 +1,56 @@
-"""The place of a value in a config file."""
+"""The layers of a config, and the place of a value in one of their files."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What a layer is for. Later ones are merged over earlier ones. A habitat may have any number of extends.
+Role: TypeAlias = Literal["system", "extends", "shared", "local"]
+
+#: All roles, in the order in which layers are merged.
+ROLES: tuple[Role, ...] = ("system", "extends", "shared", "local")
+
+
+def role_of(layer: str) -> Role:
+    """Return the role of the layer with a name. The name of an extend is `extends/NAME`, that of others is the role."""
+    return cast("Role", layer.partition("/")[0])
+
+
+class ConfigLayer(Struct, frozen=True):
+    """One of the configs that a habitat is merged from.
+
+    Attributes:
+        name: "system", "extends/NAME", "shared" or "local".
+        folder: Its folder on the host.
+        shown: The folder as a person sees it, relative to the project's root.
+        dest: The folder in the habitat with its files, "" for none.
+    """
+
+    name: str
+    folder: Path
+    shown: str
+    dest: str = ""
+
+    @property
+    def role(self) -> Role:
+        return role_of(self.name)
+
+    @property
+    def dest_variable(self) -> str:
+        """The variable of the config that `dest` comes from."""
+        return "HABITAT_PATH" if self.role == "extends" else f"{self.role.upper()}_PATH"
 
 
 class Origin(Struct, frozen=True):
     """A place in a config file.
 
     Attributes:
-        layer: "system", "shared" or "local".
+        layer: The name of the layer, as in ConfigLayer.
         file: The file as a person sees it, relative to the project's root.
         line: The line, counted from 1.
         column: The column, counted from 1; 0 where only the line matters.
@@ -19,6 +60,11 @@ class Origin(Struct, frozen=True):
     file: str
     line: int
     column: int = 0
+
+    @property
+    def role(self) -> Role:
+        """The role of the layer."""
+        return role_of(self.layer)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")

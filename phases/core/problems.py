@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from phases.core.errors import ConfigError
-from phases.core.origin import Origin
+from phases.core.origin import ROLES, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from phases.core.errors import HabitatError
 
 _Value = TypeVar("_Value")
-
-# The layers in the order in which their errors are reported: the habitat's own first.
-_LAYERS = ("local", "shared", "system")
 
 # More errors of one config help nobody.
 _MOST = 50
@@ -87,9 +84,12 @@ class Problems:
             raise first
 
 
-def _place(error: ConfigError) -> tuple[int, int, int]:
+def _place(error: ConfigError) -> tuple[int, str, int, int]:
+    """Return what errors are sorted by: the habitat's own layer comes first, the system's last."""
     where = error.where
-    return (_LAYERS.index(where.layer), where.line, where.column) if isinstance(where, Origin) else (-1, 0, 0)
+    if not isinstance(where, Origin):
+        return -len(ROLES), "", 0, 0
+    return -ROLES.index(where.role), where.layer, where.line, where.column
 
 
 def errors_of(error: HabitatError) -> tuple[HabitatError, ...]:

@@ -135,7 +135,7 @@ def test_schema_describes_every_key() -> None:
     actual = {path: value for path, value in keys(SCHEMA) if not free.fullmatch(path)}
     assert {".env", ".files[].mode", ".entry.limits.pids", ".setup[].run_as"} <= set(actual)
     silent = [path for path, value in actual.items() if not value.get("description")]
-    assert silent == [], "say beside the key in phases/core/config/schema.py what it is for"
+    assert silent == [], "say beside the key in phases/core/config/schema/ what it is for"
 
 
 # What is there

@@ -112,7 +112,7 @@ def test_new_habitat_commented_lines_are_valid_when_uncommented(tmp_path: Path, 
     habitat = loader.load(tmp_path, "demo", NAMES)
     assert (habitat.env.values["EDITOR"], habitat.repos[-1].token) == ("vi", "GITHUB")
     assert habitat.setup[-1].script == "git config --global pull.ff only"
-    assert "npm install -g @anthropic-ai/claude-code" in [command.script for command in habitat.setup]
+    assert {"extends/claude", "extends/python"} <= {layer.name for layer in habitat.layers}
     tree = yaml_tree.load(file, layer="local", shown="config.yaml").value
     assert isinstance(tree, dict)
     assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {

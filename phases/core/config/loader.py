@@ -1,4 +1,4 @@
-"""Read the three config.yaml files of a habitat, merge them, and resolve the result to a Habitat.
+"""Read the config.yaml files of a habitat's layers, merge them, and resolve the result to a Habitat.
 
 Merging: lists are appended in the order of the layers, mappings are merged key by key, and a later value replaces an
 earlier one. Every error names its file and line.
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form, layout
 from phases.core.config import names, yaml_tree
+from phases.core.config.layers import extends
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
-from phases.core.model import ConfigLayer
-from phases.core.origin import Origin
+from phases.core.origin import ConfigLayer, Origin
 from phases.core.problems import Problems
 
 if TYPE_CHECKING:
@@ -59,13 +59,14 @@ def load(
 
     """
     problems = Problems()
-    layers = layers_of(root, name)
-    tree = merged(trees(layers, texts or {}, problems), problems)
+    own = layers_of(root, name)
+    layers, read = _with_extends(own, trees(own, texts or {}, problems), problems)
+    tree = merged(read, problems)
     try:
         return resolve(root, name, layers, tree, tuple(phase_names), problems)
     except ConfigError as error:
         if names_migrate:
-            _name_migrate(name, error, trees(layers, texts or {}, Problems()))
+            _name_migrate(name, error, trees(own, texts or {}, Problems()))
         raise
 
 
@@ -103,6 +104,21 @@ def trees(layers: Iterable[ConfigLayer], texts: Mapping[str, str], problems: Pro
     return read
 
 
+def _with_extends(
+    layers: tuple[ConfigLayer, ...], read: list[Tree], problems: Problems
+) -> tuple[tuple[ConfigLayer, ...], list[Tree]]:
+    """Return layers and their configs, with those of the extends that they name behind the system layer."""
+    shared = next(layer for layer in layers if layer.role == "shared")
+    reader = extends.ExtendsReader(extends.places(shared), lambda layer: _tree(layer, None, problems), problems)
+    for tree in read:
+        reader.read(tree)
+    after = sum(layer.role == "system" for layer in layers)
+    return (
+        (*layers[:after], *reader.layers, *layers[after:]),
+        [*read[:after], *reader.trees, *read[after:]],
+    )
+
+
 def _tree(layer: ConfigLayer, text: str | None, problems: Problems) -> Tree:
     shown = f"{layer.shown}/config.yaml"
     if text is not None:
@@ -111,7 +127,7 @@ def _tree(layer: ConfigLayer, text: str | None, problems: Problems) -> Tree:
 
 
 def layers_of(root: Path, name: str) -> tuple[ConfigLayer, ...]:
-    """Return the layers of a habitat. Raises ConfigError if its name or its folder is wrong."""
+    """Return the layers of a habitat without its extends. Raises ConfigError if its name or its folder is wrong."""
     folder, shared = layout.habitat_folder(root, name), layout.shared_folder(root)
     shown = str(folder.relative_to(root))
     if not names.is_habitat_name(name):

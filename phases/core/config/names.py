@@ -7,6 +7,9 @@ import re
 # A path component of an image name, as in the grammar of Docker references.
 _NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 
+#: The name of a habitat, or of an extend.
+HABITAT = re.compile(_NAME)
+
 # The most characters of a habitat's name. An image name may have 255, with the registry and the prefix `habitat-`.
 _MAX_NAME = 200
 
@@ -38,7 +41,7 @@ SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
 def is_habitat_name(name: str) -> bool:
     """Return whether `name` can be the name of a habitat."""
-    return len(name) <= _MAX_NAME and bool(re.fullmatch(_NAME, name))
+    return len(name) <= _MAX_NAME and bool(HABITAT.fullmatch(name))
 
 
 def is_image_name(text: str) -> bool:

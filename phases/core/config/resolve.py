@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from phases.core.config import schema
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import ConfigLayer
+    from phases.core.origin import ConfigLayer
     from phases.core.problems import Problems
 
 
@@ -36,7 +37,7 @@ def resolve(
     Args:
         root: The root of the project.
         name: The name of the habitat.
-        layers: The layers that were merged, the habitat's own last.
+        layers: The layers that were merged, in their order.
         tree: The merged config.
         phases: The names of all phases.
         problems: The errors that were collected before.
@@ -75,14 +76,14 @@ def resolve(
 
 
 def _with_dest(scope: Scope, layer: ConfigLayer) -> ConfigLayer:
-    dest = scope.problems.attempt(lambda: scope.env.get(f"{layer.name.upper()}_PATH"), "")
-    return replace(layer, dest=dest)
+    dest = scope.problems.attempt(lambda: scope.env.get(layer.dest_variable), "")
+    return replace(layer, dest=posixpath.join(dest, layer.name) if dest and layer.role == "extends" else dest)
 
 
 def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: str, phases: Sequence[str]) -> Habitat:
     """Return the habitat. Parts with errors, which are collected, have any value."""
     attempt = scope.problems.attempt
-    has_dockerfile = dockerfile.is_in(scope.layers[-1].folder, dockerfile_name)
+    has_dockerfile = dockerfile.is_in(scope.own.folder, dockerfile_name)
     points = sections.Points(scope, phases, has_dockerfile=has_dockerfile)
     hook_commands = sections.hooks(scope, config.hooks, points)
     all_secrets = config_secrets.of_all_layers(scope, config.secrets, [hook.point.phase for hook in hook_commands])
@@ -93,7 +94,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
     build_section = attempt(lambda: build(scope, config.build), Build())
     return Habitat(
         name=name,
-        folder=scope.layers[-1].folder,
+        folder=scope.own.folder,
         description=" ".join(config.description.split()),
         layers=tuple(scope.layers),
         base_image=config.base_image,
@@ -122,6 +123,8 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
 
 def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
     if config.name and config.name != name:
+        if (where := scope.at("name")).role == "extends":
+            raise ConfigError("name: is allowed only in a habitat's own config", where=where, remedy="remove it")
         raise ConfigError(
             f"name is '{config.name}' but its folder is '{name}'",
             where=scope.at("name"),
@@ -131,13 +134,13 @@ def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
 
 def _dockerfile(scope: Scope, config: schema.Config) -> str:
     """Return the name of the file that phase 0 builds if it exists, "" for none. Raises ConfigError."""
-    own, where = scope.layers[-1], scope.at("dockerfile")
+    own, where = scope.own, scope.at("dockerfile")
     name = dockerfile.file_name(config.dockerfile)
     if not config.dockerfile:
         if os.path.lexists(own.folder / name) and not (own.folder / name).is_file():
             raise ConfigError("is not a file", where=f"{own.shown}/{name}", remedy="make it one, or remove it")
         return name
-    if where.layer != own.name:
+    if where.role != "local":
         remedy = f"write it into {own.shown}/config.yaml"
         raise ConfigError("dockerfile: is allowed only in a habitat's own config", where=where, remedy=remedy)
     if name and not dockerfile.is_file_name(name):
@@ -150,7 +153,7 @@ def _dockerfile(scope: Scope, config: schema.Config) -> str:
 
 
 def _check_base(scope: Scope, config: schema.Config, dockerfile_name: str) -> None:
-    own = scope.layers[-1]
+    own = scope.own
     image = config.base_image
     if not image and not (dockerfile_name and (own.folder / dockerfile_name).is_file()):
         raise ConfigError(

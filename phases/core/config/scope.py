@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import ConfigLayer
-    from phases.core.origin import Origin
+    from phases.core.origin import ConfigLayer, Origin
     from phases.core.problems import Problems
 
 _Entry = TypeVar("_Entry")
@@ -69,6 +68,11 @@ class Scope:
         self._tree = tree
         entries = self.each(("env",), env, lambda i, text: (self.argument(text, "env", i), self.at("env", i)))
         self.env = Env(entries, problems)
+
+    @property
+    def own(self) -> ConfigLayer:
+        """The habitat's own layer."""
+        return next(layer for layer in self.layers if layer.role == "local")
 
     def each(
         self, key: tuple[str | int, ...], entries: Iterable[_Entry], resolve: Callable[[int, _Entry], _Value]

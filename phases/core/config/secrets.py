@@ -40,7 +40,7 @@ def _secret(scope: Scope, i: int, entry: schema.SecretKeys, phases: Collection[s
         variable=entry.variable,
         optional=entry.optional,
         origin=scope.at("secrets", i),
-        habitat=scope.layers[-1].folder.name,
+        habitat=scope.own.folder.name,
     )
 
 

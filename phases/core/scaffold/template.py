@@ -23,6 +23,11 @@ _HEAD = """\
 
 """
 
+# The end of the line says where to look, since this is no place for a list.
+_EXTENDS = """
+# extends: [claude, python]  # agents and toolchains that come with the program: docs/extends.md
+"""
+
 _USER_AND_FOLDER = """
 # USER runs every command that names no other user. WORKDIR is its folder. Both are created if missing.
 """
@@ -63,8 +68,8 @@ _SETUP = """\
 #   root:
 #     - |
 #       apt-get update
-#       apt-get install -y --no-install-recommends ca-certificates curl git nodejs npm
-#     - npm install -g @anthropic-ai/claude-code
+#       apt-get install -y --no-install-recommends ca-certificates curl git
+#     - curl --version
 #   user:
 #     - git config --global pull.ff only
 """
@@ -81,8 +86,6 @@ setup:
       elif command -v dnf; then dnf install -y {dnf}
       else echo "install {programs} here: there is no apt-get, apk or dnf" >&2; exit 1
       fi
-    # Claude Code, which needs nodejs and npm:
-    # - npm install -g @anthropic-ai/claude-code
   # user:
   #   - git config --global pull.ff only
 """
@@ -155,6 +158,7 @@ def text(base: str, clones: Sequence[Clone], *, workdir: str = "", has_schema: b
             _HEAD,
             "# Shown by `habitat list`.\n",
             _written({"description": f"{subject} on {base}"}),
+            _EXTENDS,
             "\n# The image to start from. A Dockerfile beside this file replaces it.\n",
             _written({"base_image": base}),
             _USER_AND_FOLDER,

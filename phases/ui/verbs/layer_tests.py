@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from phases.core.build.builder import Builder
     from phases.core.project import Project
 
@@ -20,7 +22,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "type": str,
         "default": "",
         "metavar": "LAYER",
-        "help": "system, shared or local",
+        "help": "system, extends/NAME, shared or local",
     },
 )
 WORDS = False
@@ -34,11 +36,16 @@ LAYERS = {"system": "phases/system/", "shared": "shared/", "local": "habitats/NA
 
 
 def check(name: str, layer: str) -> None:
-    """Raise HabitatError if there is no such layer."""
+    """Raise HabitatError if no habitat has such a layer."""
+    if not layer.startswith("extends/"):
+        _check(name, layer, tuple(LAYERS))
+
+
+def _check(name: str, layer: str, layers: Sequence[str]) -> None:
     from phases.core.errors import HabitatError, did_you_mean
 
-    if layer not in LAYERS:
-        remedy = did_you_mean(layer, LAYERS, in_order=True) if layer else "add --layer system, shared or local"
+    if layer not in layers:
+        remedy = did_you_mean(layer, layers, in_order=True) if layer else "add --layer system, shared or local"
         raise HabitatError(f"there is no layer '{layer}'" if layer else "no layer is given", where=name, remedy=remedy)
 
 
@@ -47,10 +54,11 @@ def run(project: Project, name: str, *, builder: Builder, layer: str = "") -> No
     from phases.core.errors import HabitatError
 
     habitat = project.habitat(name)
-    check(name, layer)
+    layers = [one.name for one in habitat.layers]
+    _check(name, layer, layers)
     tests = tuple(test for test in habitat.tests if test.layer.name == layer)
     if not tests:
-        with_tests = [one for one in LAYERS if any(test.layer.name == one for test in habitat.tests)]
+        with_tests = [one for one in layers if any(test.layer.name == one for test in habitat.tests)]
         remedy = f"these layers have some: {', '.join(with_tests)}" if with_tests else "list scripts in tests:"
         raise HabitatError(f"layer {layer} has no tests", where=name, remedy=remedy)
     builder.run_tests(name, tests)

@@ -22,7 +22,7 @@ _WORDS = ErrorWords("caches", "be a cache", "is a cache", "a folder")
 
 def caches(scope: Scope, entries: Iterable[str | schema.CacheKeys]) -> tuple[Cache, ...]:
     """Return the caches of a config. Collects errors."""
-    return scope.each(("caches",), entries, lambda i, entry: _cache(scope, entry, "caches", i))
+    return mountable_paths.latest(scope.each(("caches",), entries, lambda i, entry: _cache(scope, entry, "caches", i)))
 
 
 def _cache(scope: Scope, entry: str | schema.CacheKeys, *where: str | int) -> Cache:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from phases.core.model import Cache, Habitat, Persisted
+
+_Path = TypeVar("_Path", "Cache", "Persisted")
 
 #: The folder of a running habitat with the volumes of single persistent files.
 OWN_FOLDER = "/var/lib/habitat"
@@ -43,7 +45,8 @@ def flaw(place: str, built: Iterable[str]) -> str:
 
 def build_folders(habitat: Habitat, home: str) -> list[str]:
     """Return the folders that the build puts files into. `home` is as of `in_home`."""
-    return [posixpath.normpath(path) for path in (home or "~", habitat.workdir, *habitat.paths.values())]
+    extends = [layer.dest for layer in habitat.layers if layer.role == "extends" and layer.dest]
+    return [posixpath.normpath(path) for path in (home or "~", habitat.workdir, *habitat.paths.values(), *extends)]
 
 
 class ErrorWords(NamedTuple):
@@ -85,6 +88,15 @@ def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str]
             problems.add(ConfigError(problem, where=path.origin, remedy=remedy))
         before.append(path)
     problems.raise_all()
+
+
+def latest(paths: Iterable[_Path]) -> tuple[_Path, ...]:
+    """Return paths of a config without those that a later layer, such as one that extends another, names again."""
+    result: list[_Path] = []
+    for path in paths:
+        result = [one for one in result if one.path != path.path or one.origin.layer == path.origin.layer]
+        result.append(path)
+    return tuple(result)
 
 
 def in_home(path: str, home: str) -> str:

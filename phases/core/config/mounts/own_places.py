@@ -150,11 +150,11 @@ class OwnPlaces:
 
     @cached_property
     def _layer_folders(self) -> list[Path]:
-        """The folders of all habitats of the project, since each of them can run commands on the host."""
+        """The folders of all habitats and extends of the project: each of them can run commands on the host."""
         folders = list(self._layers)
         for base in (self.root, CHECKOUT):
             entries = sorted(folder.iterdir()) if _is_folder(folder := layout.habitats_folder(base)) else []
-            folders += map(Path.resolve, filter(_is_folder, (*entries, layout.shared_folder(base))))
+            folders += map(Path.resolve, filter(_is_folder, (*entries, *layout.shared_folders(base))))
         return list(dict.fromkeys(folders))
 
     # Places that no mount may be inside

@@ -21,7 +21,7 @@ _WORDS = ErrorWords("entry.persist", "persist", "persists", "a file or folder")
 def paths(scope: Scope, texts: Iterable[str]) -> tuple[Persisted, ...]:
     """Return the paths, normalized but for a slash at the end, which marks a folder. Collects errors."""
     key = ("entry", "persist")
-    return scope.each(key, texts, lambda i, text: _path(scope, text, *key, i))
+    return mountable_paths.latest(scope.each(key, texts, lambda i, text: _path(scope, text, *key, i)))
 
 
 def _path(scope: Scope, text: str, *where: str | int) -> Persisted:

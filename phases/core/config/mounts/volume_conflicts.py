@@ -190,6 +190,9 @@ def written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origi
         yield f"repos: {repo.path}", _absolute(habitat, repo.path, repo.owner), repo.origin
     for name, path in habitat.paths.items():
         yield f"{name}: {path}", _normal(path), habitat.env.origin(name)
+    for layer in habitat.layers:
+        if layer.role == "extends" and layer.dest:
+            yield f"files of {layer.name}", _normal(layer.dest), habitat.env.origin(layer.dest_variable)
     for test in habitat.tests:
         yield f"tests: {test.shown}", _normal(test.dest), test.origin
     for path in ("/etc/habitat-release", "/etc/profile.d/habitat.sh"):
@@ -201,7 +204,7 @@ def _written_by_layers(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, 
     for layer in habitat.layers:
         folder = _normal(layer.dest) if layer.dest else dest
         if dest != folder and within(dest, folder):
-            origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
+            origin = habitat.env.origin(layer.dest_variable)
             trees = [("", layer_tree(habitat, layer))]
             trees += [(f"/{name}", subfolder_tree(habitat, layer, name)) for name in ("tools", "tests")]
             for name, tree in trees:

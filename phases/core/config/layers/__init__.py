@@ -1,0 +1,1 @@
+"""The layers that a habitat is merged from."""
