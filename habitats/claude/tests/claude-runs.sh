@@ -1,4 +1,0 @@
-#!/bin/sh
-# Claude Code is installed, and runs as the habitat's user.
-set -e
-claude --version

@@ -1,0 +1,5 @@
+#!/bin/sh
+# The agent is installed, and runs as the habitat's user.
+
+set -e
+claude --version
