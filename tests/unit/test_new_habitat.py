@@ -21,7 +21,7 @@ from phases.core.config import loader, schema, yaml_tree
 from phases.core.errors import ConfigError, HabitatError, StateError
 from phases.core.files import atomic
 from phases.core.project import Project
-from phases.core.scaffold import create
+from phases.core.scaffold import copy_habitat, create
 from phases.core.scaffold.clone_urls import clones
 from phases.registry import NAMES
 
@@ -94,6 +94,46 @@ def test_new_habitat_gives_each_repository_its_own_folder(tmp_path: Path) -> Non
 )
 def test_new_habitat_repository_folder_is_named_as_by_git(url: str, folder: str) -> None:
     assert [clone.folder for clone in clones([url], "--repo")] == [folder]
+
+
+def test_new_habitat_extends_what_it_is_given(tmp_path: Path) -> None:
+    write(tmp_path, "shared/extends/mine/config.yaml", "env: [MINE=1]\n")
+    create.create(tmp_path, "demo", BASE, [], ["mine", "python"])
+    habitat = loader.load(tmp_path, "demo", NAMES)
+    assert [layer.name for layer in habitat.layers[1:3]] == ["extends/mine", "extends/python"]
+    assert habitat.description == f"mine, python on {BASE}"
+
+
+def test_new_habitat_with_unknown_extend_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--extends: there is no extend 'pyhton': did you mean 'python'"):
+        create.create(tmp_path, "demo", BASE, [], ["pyhton"])
+    assert not (tmp_path / "habitats").exists()
+
+
+def test_habitat_like_another_is_a_copy_without_data_and_secrets(tmp_path: Path) -> None:
+    text = "description: Other\nname: other\nbase_image: base:1\nvolumes: [./data:/data]\n"
+    write(tmp_path, "habitats/other/config.yaml", f"{text}secrets: [{{name: t, file: ./token, phases: [setup]}}]\n")
+    write(tmp_path, "habitats/other/data/large", "data")
+    write(tmp_path, "habitats/other/token", "secret")
+    write(tmp_path, "habitats/other/tests/run.sh", "true\n", 0o755)
+    write(tmp_path, "habitats/other/.habignore", "x\n")
+    (tmp_path / "habitats/other/link").symlink_to("nowhere")
+    result = copy_habitat.copy(tmp_path, "demo", loader.load(tmp_path, "other", NAMES))
+    assert result == ("habitats/demo/config.yaml", ["data/", "token"])
+    copied = tmp_path / "habitats/demo"
+    assert sorted(path.name for path in copied.iterdir()) == [".habignore", "config.yaml", "link", "tests"]
+    assert (copied / "tests/run.sh").stat().st_mode & 0o777 == 0o755
+    assert (copied / "link").readlink() == Path("nowhere")
+    assert (copied / "config.yaml").read_text().startswith("description: Other\nbase_image: base:1\n")
+
+
+def test_habitat_like_another_is_never_written_over_one(tmp_path: Path) -> None:
+    other = make(tmp_path, name="other")
+    make(tmp_path)
+    before = config(tmp_path).read_text()
+    with pytest.raises(ConfigError, match="already exists"):
+        copy_habitat.copy(tmp_path, "demo", other)
+    assert config(tmp_path).read_text() == before
 
 
 def uncommented(text: str) -> str:
@@ -275,7 +315,7 @@ def test_new_habitat_with_file_named_habitats_is_error(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from phases.core.scaffold import create
+from phases.core.scaffold import copy_habitat, create
 Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 create.create(Path(sys.argv[1]), "demo", "debian", [])
 """

@@ -81,7 +81,7 @@ def tab(script: Path, project: Path, line: str, breaks: str = "") -> list[str]:
         ("doit stop web plan:pa", ["paper "]),
         ("doit -n 4 start:web --d", ["--detach "]),
         ("doit clean set", ["setup:"]),
-        ("doit new --", ["--base ", "--repo "]),
+        ("doit new --", ["--base ", "--extends ", "--like ", "--repo "]),
         ("doit new na", [""]),
         ("doit build we", ["web ", "web-two "]),
         ("doit rebuild web --from se", ["setup "]),

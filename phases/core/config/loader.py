@@ -60,7 +60,7 @@ def load(
     """
     problems = Problems()
     own = layers_of(root, name)
-    layers, read = _with_extends(own, trees(own, texts or {}, problems), problems)
+    layers, read = _with_extends(root, own, trees(own, texts or {}, problems), problems)
     tree = merged(read, problems)
     try:
         return resolve(root, name, layers, tree, tuple(phase_names), problems)
@@ -105,11 +105,10 @@ def trees(layers: Iterable[ConfigLayer], texts: Mapping[str, str], problems: Pro
 
 
 def _with_extends(
-    layers: tuple[ConfigLayer, ...], read: list[Tree], problems: Problems
+    root: Path, layers: tuple[ConfigLayer, ...], read: list[Tree], problems: Problems
 ) -> tuple[tuple[ConfigLayer, ...], list[Tree]]:
     """Return layers and their configs, with those of the extends that they name behind the system layer."""
-    shared = next(layer for layer in layers if layer.role == "shared")
-    reader = extends.ExtendsReader(extends.places(shared), lambda layer: _tree(layer, None, problems), problems)
+    reader = extends.ExtendsReader(extends.places_of(root), lambda layer: _tree(layer, None, problems), problems)
     for tree in read:
         reader.read(tree)
     after = sum(layer.role == "system" for layer in layers)

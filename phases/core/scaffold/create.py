@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form, layout
 from phases.core.config import names
-from phases.core.errors import ConfigError, state_error
+from phases.core.config.layers import extends
+from phases.core.errors import ConfigError, did_you_mean, state_error
 from phases.core.files import atomic
 from phases.core.scaffold import template
 from phases.core.scaffold.clone_urls import clones
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 #: The image that script/bootstrap pulls.
 DEFAULT_BASE = "debian:bookworm-slim"
 
 
-def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
+def create(root: Path, name: str, base: str, urls: Sequence[str], extend: Sequence[str] = ()) -> str:
     """Make a habitat, whole or not at all, and never over an existing one.
 
     Args:
@@ -28,6 +29,7 @@ def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
         name: The habitat.
         base: The image that it starts from.
         urls: The repositories to clone.
+        extend: The names of configs for `extends:`.
 
     Returns:
         The config's path, relative to the root.
@@ -36,12 +38,43 @@ def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
         ConfigError: A name or URL is not valid, or the habitat exists.
         StateError: The disk refuses.
     """
-    if not names.is_habitat_name(name):
-        raise ConfigError(f"'{name}' can't name a habitat", remedy=f"use {names.HABITAT_NAME_RULE}")
+    _check_name(name)
     if not names.is_image_name(base):
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
-    text = template.text(base, clones(urls, "--repo"))
+    _check_extends(root, extend)
+    text = template.text(base, clones(urls, "--repo"), extends=extend)
+    return new_folder(root, name, lambda folder: (folder / "config.yaml").write_text(text, encoding="utf-8"))
+
+
+def _check_name(name: str) -> None:
+    if not names.is_habitat_name(name):
+        raise ConfigError(f"'{name}' can't name a habitat", remedy=f"use {names.HABITAT_NAME_RULE}")
+
+
+def _check_extends(root: Path, extend: Sequence[str]) -> None:
+    folders = extends.places_of(root)
+    for name in extend:
+        if name not in (known := extends.names_in(folders)):
+            raise ConfigError(f"there is no extend '{name}'", where="--extends", remedy=did_you_mean(name, known))
+
+
+def new_folder(root: Path, name: str, write: Callable[[Path], object]) -> str:
+    """Make a habitat's folder, whole or not at all.
+
+    Args:
+        root: The project's root.
+        name: The habitat.
+        write: Writes the files into the folder that it gets.
+
+    Returns:
+        The config's path, relative to the root.
+
+    Raises:
+        ConfigError: The name is not valid, or the habitat exists.
+        StateError: The disk refuses.
+    """
+    _check_name(name)
     home = layout.habitat_folder(root, name)
     shown = str(home.relative_to(root))
     if not layout.names_habitat(root, name):
@@ -49,7 +82,7 @@ def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
     if os.path.lexists(home) and not _is_empty(home):
         raise _taken(name, shown)
     try:
-        _put(home, text)
+        _put(home, write)
     except FileExistsError:
         raise _taken(name, shown) from None
     return f"{shown}/config.yaml"
@@ -65,13 +98,13 @@ def _taken(name: str, shown: str) -> ConfigError:
     return ConfigError("already exists", where=shown, remedy=remedy)
 
 
-def _put(home: Path, text: str) -> None:
+def _put(home: Path, write: Callable[[Path], object]) -> None:
     """Write the folder under a hidden name, then rename it. The rename fails if a habitat exists."""
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         atomic.sweep(home.parent, home.name)
         with atomic.draft_folder(home) as fresh:
-            (fresh / "config.yaml").write_text(text, encoding="utf-8")
+            write(fresh)
             fresh.rename(home)
     except OSError as error:
         if os.path.lexists(home) and not _is_empty(home):

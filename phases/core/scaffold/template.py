@@ -142,23 +142,27 @@ _REST = """\
 """
 
 
-def text(base: str, clones: Sequence[Clone], *, workdir: str = "", has_schema: bool = True) -> str:
+def text(
+    base: str, clones: Sequence[Clone], *, extends: Sequence[str] = (), workdir: str = "", has_schema: bool = True
+) -> str:
     """Return a config.yaml.
 
     Args:
         base: The image that it starts from.
         clones: The repositories to clone.
+        extends: The configs that it builds on.
         workdir: WORKDIR, "" for the default.
         has_schema: Whether the project has the schema, so that the config can name it.
     """
-    subject = ", ".join(clone.folder or workdir.rpartition("/")[2] for clone in clones) or "A habitat"
+    folders = [clone.folder or workdir.rpartition("/")[2] for clone in clones]
+    subject = ", ".join([*folders, *extends]) or "A habitat"
     return "".join(
         [
             SCHEMA_LINE if has_schema else "",
             _HEAD,
             "# Shown by `habitat list`.\n",
             _written({"description": f"{subject} on {base}"}),
-            _EXTENDS,
+            f"\nextends: [{', '.join(extends)}]  # docs/extends.md lists more\n" if extends else _EXTENDS,
             "\n# The image to start from. A Dockerfile beside this file replaces it.\n",
             _written({"base_image": base}),
             _USER_AND_FOLDER,

@@ -28,10 +28,10 @@ _KEY = "extends"
 _MAX_DEPTH = 50
 
 
-def places(shared: ConfigLayer) -> tuple[tuple[Path, str], ...]:
-    """Return the folders that have extends, the first one's taking precedence, each as a person sees it."""
-    own = shared.folder / layout.EXTENDS, f"{shared.shown}/{layout.EXTENDS}"
-    return own, (PACKAGE_FOLDER, "phases/extends")
+def places_of(root: Path) -> tuple[tuple[Path, str], ...]:
+    """Return the folders that have extends for a project, with what a person calls each; the first has precedence."""
+    own = layout.shared_folder(root) / layout.EXTENDS
+    return (own, str(own.relative_to(root))), (PACKAGE_FOLDER, "phases/extends")
 
 
 def names_in(folders: Iterable[tuple[Path, str]]) -> list[str]:
@@ -44,7 +44,7 @@ class ExtendsReader:
     """Reads the extends of one habitat, each once, and each behind those that it extends itself.
 
     Args:
-        folders: The folders that have extends, as `places` returns them.
+        folders: The folders that have extends, as `places_of` returns them.
         read: Reads the config of a layer.
         problems: Collects the errors. Without a config, nobody knows what it sets.
     """
