@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -277,6 +278,32 @@ print(sorted(unwanted & set(sys.modules)), current_project().connection.is_open)
 
 def test_project_has_dodo_py_that_only_opens_its_folder() -> None:
     assert len((ROOT / "dodo.py").read_text().splitlines()) < 10
+
+
+def strings(module: str) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a module that are no docstrings, each with its line."""
+    statements = {id(node.value) for node in ast.walk(parsed(module)) if isinstance(node, ast.Expr)}
+    for node in ast.walk(parsed(module)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statements:
+            yield node.lineno, node.value
+
+
+#: The beginnings of texts about doit itself: its help, and the files that `habitat init --doit` writes for it.
+ABOUT_DOIT = (
+    "run tasks, as `doit TASK` does",
+    "As in every project of doit",
+    "A line of doit -r jsonl, schema version ",
+    "created dodo.py and doit.cfg: `doit start:",
+    "write dodo.py and doit.cfg too, so that doit works here",
+    '"""Gives doit the tasks of the habitats in this folder.',
+)
+
+
+def test_messages_name_commands_in_the_form_of_the_program() -> None:
+    """`phases.core.command_form` writes `doit stop:api` or `habitat stop api`, as the person typed it."""
+    texts = [(module, line, text) for module in MODULES for line, text in strings(module)]
+    named = [row for row in texts if re.search(r"(?<!-)\bdoit ([\w-]|$)", row[2])]
+    assert [row for row in named if not row[2].startswith(ABOUT_DOIT)] == []
 
 
 def test_class_names_occur_once() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -16,14 +14,12 @@ from conftest import ROOT, Project
 
 from phases.core import command_form
 from phases.core.cache.stamps import Stamps
-from phases.core.scaffold import init
 from phases.registry import NAMES
 from phases.ui import plugins, tasks, typed_paths
 from phases.ui.commands.words import command_first
 from phases.ui.verbs.verb import SessionFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock", "PYTHONPATH": str(ROOT)}
@@ -204,32 +200,6 @@ def test_rebuild_and_forget_mark_phases_of_the_named_habitat(
 )
 def test_command_goes_first(typed: str, expected: str) -> None:
     assert command_first(typed.split()) == expected.split()
-
-
-def strings(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the texts of a module that are no docstrings, each with its line."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statements:
-            yield node.lineno, node.value
-
-
-#: Texts about doit itself: its help, and the files that `habitat init --doit` writes for it.
-ABOUT_DOIT = {
-    "run tasks, as `doit TASK` does",
-    "As in every project of doit",
-    "A line of doit -r jsonl, schema version ",
-    "created dodo.py and doit.cfg: `doit start:",
-    "write dodo.py and doit.cfg too, so that doit works here; also in a project",
-    init._DODO,
-}
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "phases").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_messages_name_commands_in_the_form_of_the_program(path: Path) -> None:
-    named = [(line, text) for line, text in strings(path) if re.search(r"\bdoit\b [\w-]|\bdoit\b $", text)]
-    assert [(line, text) for line, text in named if text not in ABOUT_DOIT] == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BEGIN = """\
 No project here: neither this folder nor one above it has habitats/ or .habitats/.
 
-  habitat init    Make the repository in this folder a habitat
+  habitat init    Make this repository a project, with a habitat
   habitat help    Show all commands
 """
 
@@ -62,7 +62,7 @@ class ProjectLoader(NamespaceTaskLoader):
         if root is None:
             raise InvalidCommand(
                 "no project here: neither this folder nor one above it has habitats/ or .habitats/: "
-                "`habitat init` makes the repository in this folder a habitat"
+                "`habitat init` makes the repository in this folder a project"
             )
         from phases.dodo import open_tasks
 
