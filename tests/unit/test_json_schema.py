@@ -168,7 +168,7 @@ def test_example_config_first_line_refers_to_schema(path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
     match = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
     assert match
-    assert (path.parent / match[1]).resolve() == ROOT / "docs" / "config.schema.json"
+    assert (path.parent / match[1]).resolve() == ROOT / "phases" / "config.schema.json"
 
 
 # What is refused

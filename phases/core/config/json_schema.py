@@ -55,7 +55,7 @@ def json_schema(phases: Iterable[str]) -> Schema:
 
 
 def published(phases: Iterable[str]) -> str:
-    """Return the text of docs/config.schema.json."""
+    """Return the text of phases/config.schema.json, to which docs/config.schema.json leads."""
     return json.dumps(json_schema(phases), indent=2, ensure_ascii=False) + "\n"
 
 
