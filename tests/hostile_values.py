@@ -606,6 +606,21 @@ PLACES = (
         },
     ),
     Place(
+        "entry.env name",
+        lambda value: {"entry": {"env": [f"{value}=x"]}},
+        lambda habitat: habitat.entry.env[0].name,
+        only(WORDS, "10 kB", "an equals sign"),
+        lambda value: value.partition("=")[0],
+        {"\u00e4": False, "1A": False, " A": False, "USER": False, "WORKDIR": False, "LOCAL_PATH": False, "HOME": True},
+    ),
+    Place(
+        "entry.env value",
+        lambda value: {"entry": {"env": [f"ODD={quoted(value)}"]}},
+        lambda habitat: habitat.entry.env[0].value,
+        NUL | TOO_LONG,
+        quoted,
+    ),
+    Place(
         "entry.persist",
         _key("entry", "persist", "[]"),
         lambda habitat: habitat.entry.persist[0].path,

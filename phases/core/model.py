@@ -213,6 +213,14 @@ class Persisted(Struct, frozen=True):
         return self.path.endswith("/")
 
 
+class EntryVariable(Struct, frozen=True):
+    """An entry of `entry.env` that counts; `value` is a template, in which `${NAME}` is a variable of the image."""
+
+    name: str
+    value: str
+    origin: Origin
+
+
 class EntryPoint(Struct, frozen=True):
     """How the habitat runs after its build: `startup_delay` in seconds, `shm_size` in bytes, `network` of NETWORKS."""
 
@@ -225,6 +233,7 @@ class EntryPoint(Struct, frozen=True):
     limits: Limits = field(default_factory=Limits)
     persist: tuple[Persisted, ...] = ()
     shm_size: int = 0
+    env: tuple[EntryVariable, ...] = ()
 
 
 class Habitat(Struct, frozen=True, dict=True):

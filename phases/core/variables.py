@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-
 _REFERENCE = re.compile(rf"\$({_NAME.pattern})|\$\{{({_NAME.pattern})\}}")
 
 # A dollar sign that begins no variable.
@@ -88,7 +87,7 @@ class Env:
 
     Args:
         entries: The entries in order, each with its line.
-        problems: Collects the errors. Without it they are raised.
+        problems: Collects the errors, which name `key`. Without it they are raised.
 
     Attributes:
         values: The values by name, in the order of their first definitions. Each is a template in which `${NAME}` is a
@@ -99,7 +98,10 @@ class Env:
 
     """
 
-    def __init__(self, entries: Iterable[tuple[str, Origin]], problems: Problems | None = None) -> None:
+    def __init__(
+        self, entries: Iterable[tuple[str, Origin]], problems: Problems | None = None, key: str = "env"
+    ) -> None:
+        self._key = key
         self._definitions: dict[str, list[tuple[str, Origin]]] = {}
         self._wrong: set[str] = set()
         collected = Problems() if problems is None else problems
@@ -125,16 +127,14 @@ class Env:
         if equals and _NAME.fullmatch(name):
             return name, value
         self._wrong.update(_NAME.findall(name))
-        if not equals:
-            raise ConfigError(f"env: {text!r} is not NAME=value", where=origin, remedy="write it as NAME=value")
-        if not name:
-            raise ConfigError("env: there is no name before the =", where=origin, remedy="write it as NAME=value")
+        if not (equals and name):
+            flaw = "there is no name before the =" if equals else f"{text!r} is not NAME=value"
+            raise ConfigError(f"{self._key}: {flaw}", where=origin, remedy="write it as NAME=value")
         bare = name.removeprefix("export ").strip()
+        remedy = "use letters, digits and _ only, not beginning with a digit"
         if _NAME.fullmatch(bare):
             remedy = f"write {bare}=…, without {'export' if name.startswith('export ') else 'spaces around the name'}"
-        else:
-            remedy = "use letters, digits and _ only, not beginning with a digit"
-        raise ConfigError(f"env: {name!r} is not the name of a variable", where=origin, remedy=remedy)
+        raise ConfigError(f"{self._key}: {name!r} is not the name of a variable", where=origin, remedy=remedy)
 
     def _resolve_last(self, name: str) -> None:
         """Resolve the definition of a name that counts. Raises ConfigError."""
@@ -144,7 +144,7 @@ class Env:
         except RecursionError:
             # Most others of the chain would fail the same way, each after as many steps.
             self._failed.update(self._definitions)
-            problem = f"env: {name} needs too many other variables, each of which needs another"
+            problem = f"{self._key}: {name} needs too many other variables, each of which needs another"
             raise ConfigError(problem, where=definitions[-1][1], remedy="write its value without them") from None
         self._length += len(self.values[name])
         if self._length > _MAX_LENGTH:
@@ -173,7 +173,7 @@ class Env:
             if other in (path := (*trail, name)):
                 cycle = " → ".join((*path[path.index(other) :], other))
                 remedy = f"write the value of {name} without ${other}"
-                raise ConfigError(f"env: {cycle} is a cycle", where=origin, remedy=remedy)
+                raise ConfigError(f"{self._key}: {cycle} is a cycle", where=origin, remedy=remedy)
             if other in self._failed:
                 raise Consequence
             if other in self._definitions:

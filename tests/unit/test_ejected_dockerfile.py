@@ -259,7 +259,7 @@ timeouts: {setup: 5m}
 
 
 def test_ejected_readme_lists_ports_persist_and_ready(tmp_path: Path) -> None:
-    entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost}"
+    entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost, env: [A=1 $$2, B=$C]}"
     habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")
     text = readme(habitat, writer.write_dockerfile(habitat), has_volumes=False)
     for text_part in (
@@ -267,6 +267,8 @@ def test_ejected_readme_lists_ports_persist_and_ready(tmp_path: Path) -> None:
         "--publish 0.0.0.0:8080:80/tcp",
         "`~/.cache/`",
         "curl -f loc",
+        "--env 'A=1 $2'",
+        "B=${C}",
     ):
         assert text_part in text
 

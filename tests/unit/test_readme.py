@@ -164,7 +164,7 @@ def test_docs_path_names_existing_file(path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("path", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=named)
 def test_docs_module_names_end_path_of_existing_module(path: Path) -> None:
-    """A module may be named without its folder, or with the last folders only, like `config/schema.py`."""
+    """A module may be named without its folder, or with the last folders only, like `config/scope.py`."""
     modules = [f"/{named(file)}" for folder in ("phases", "tests", "bench") for file in (ROOT / folder).rglob("*.py")]
     names = {name for name in re.findall(r"`([\w/]+\.py)`", path.read_text("utf-8")) if "NAME" not in name}
     assert {name for name in names if not any(module.endswith(f"/{name}") for module in modules)} <= {"dodo.py"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core.config import schema, units
+from phases.core.config import entry_env, schema, units
 from phases.core.config.mounts import persist
 from phases.core.config.ports import ports
 from phases.core.config.units import DAY
@@ -25,7 +25,7 @@ _MAX_CPUS = 4096
 
 def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
     """Return how the habitat runs. Collects errors; raises Consequence then."""
-    init, delay, ready, command, network, published, limits, kept, shm = scope.problems.all(
+    init, delay, ready, command, network, published, limits, kept, shm, env = scope.problems.all(
         lambda: _init(scope, entry.init_command),
         lambda: _delay(scope, entry.startup_delay),
         lambda: _ready(scope, entry.ready),
@@ -35,6 +35,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         lambda: _limits(scope, entry.limits, "entry", "limits"),
         lambda: persist.paths(scope, entry.persist),
         lambda: _size(scope, entry.shm_size, "entry", "shm_size"),
+        lambda: entry_env.variables(scope, entry.env),
     )
     return EntryPoint(
         init_command=init,
@@ -46,6 +47,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         limits=limits,
         persist=kept,
         shm_size=shm,
+        env=env,
     )
 
 

@@ -1,6 +1,6 @@
 """The JSON Schema of config.yaml, with which editors complete keys and mark errors.
 
-It is generated from the classes in schema.py. The loader reads each value as the text that was typed, and ignores a key
+It is generated from the classes in schema/. The loader reads each value as the text that was typed, and ignores a key
 without a value. Editors see what YAML makes of the text: a number in `mode: 0600`, a boolean in `branch: true`, a null.
 So the schema accepts every value whose text the loader accepts.
 """

@@ -69,6 +69,11 @@ def for_main_process(env: Mapping[str, str]) -> dict[str, str]:
     return for_container(env) | names | others | defaults.locale(env)
 
 
+def is_safe_for_root(name: str) -> bool:
+    """Return whether a variable leads root's processes to no code, and does not say who they run as."""
+    return not (name == "PATH" or re.fullmatch(_LOADERS, name) or identity.depends_on_user(name))
+
+
 def label_for(env: Mapping[str, str]) -> str:
     """Return the value of LABEL_ENVIRONMENT for a container of an image with the environment `env`."""
     changed = for_main_process(env)

@@ -14,10 +14,10 @@ from phases.core.errors import printable
 from phases.core.model import SECRETS_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from phases.core.eject.writer import EjectedBuild
-    from phases.core.model import Habitat, Mount, Secret
+    from phases.core.model import EntryVariable, Habitat, Mount, Secret
 
 # Words that no shell changes.
 _PLAIN = re.compile(r"/[\w@%+:,./ -]+", re.ASCII)
@@ -160,6 +160,7 @@ def _run_command(habitat: Habitat) -> str:
     flags = [
         *_restrictions(habitat),
         *(_volume(volume) for _, volume in numbered_volumes(habitat)),
+        *(f"--env {shlex.quote(f'{one.name}={value}')}" for one, value in _variables(habitat) if value is not None),
         *_start_secrets(habitat),
     ]
     if not init:
@@ -190,6 +191,13 @@ def _volume(volume: Mount) -> str:
     return f"--volume {shlex.quote(f'{volume.source}:{volume.dest}' + (':ro' if volume.readonly else ''))}"
 
 
+def _variables(habitat: Habitat) -> Iterator[tuple[EntryVariable, str | None]]:
+    """Yield the variables of `entry.env`, each with its value, None if that needs a variable of the image."""
+    for one in habitat.entry.env:
+        needs_image = "${" in one.value.replace("$$", "")
+        yield one, None if needs_image else one.value.replace("$$", "$")
+
+
 def _start_secrets(habitat: Habitat) -> list[str]:
     flags = []
     for secret in habitat.secrets:
@@ -204,6 +212,9 @@ def _start_secrets(habitat: Habitat) -> list[str]:
 
 def _about_start(habitat: Habitat) -> list[str]:
     parts = []
+    if variables := [printable(f"{one.name}={one.value}") for one, value in _variables(habitat) if value is None]:
+        text = _code("\n".join(variables))
+        parts.append(f"These variables need values of the image. Add an `--env` for each:\n\n{text}")
     if persistent := habitat.entry.persist:
         paths = ", ".join(f"`{printable(one.path)}`" for one in persistent)
         parts.append(

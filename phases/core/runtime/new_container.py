@@ -15,6 +15,7 @@ from phases.core.engine.types import Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.own_containers import LABEL_PROJECT, marks, project_label
+from phases.core.runtime.session import entry_env
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ def _create(
             image,
             name,
             main_process(habitat),
-            env=root_environment.for_main_process(env) | _proxies_of_init_command(engine, habitat),
+            env=root_environment.for_main_process(env)
+            | _proxies_of_init_command(engine, habitat)
+            | entry_env.for_main_process(habitat, env),
             labels={**_labels(habitat, env), **labels},
             mounts=mounts,
             hostname=habitat.name[:63],
@@ -137,6 +140,7 @@ def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
         LABEL_RESTRICTIONS: restrictions_label(habitat),
         LABEL_LIMITS: limits_label(habitat),
         LABEL_ENVIRONMENT: root_environment.label_for(env),
+        **entry_env.label(habitat),
         **fingerprints.label(habitat),
     }
 

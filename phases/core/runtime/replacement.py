@@ -29,7 +29,8 @@ from phases.core.runtime.new_container import (
 from phases.core.runtime.own_containers import aside_names, container_name, is_new, is_retired, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
-from phases.core.runtime.session import secrets_over_restart
+from phases.core.runtime.session import entry_env, secrets_over_restart
+from phases.core.runtime.session.entry_env import LABEL_ENTRY_ENV
 from phases.core.runtime.session.presence import STOPPED, Presence
 from phases.core.runtime.stop import describe_users
 from phases.registry import PHASES, habitat_phases, last_snapshot
@@ -68,6 +69,8 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
     if set(container.binds) != set(host_mounts.in_home(mounts_of(habitat), home)):
         keys.append("volumes")
     keys += _changed_restrictions(habitat, container.labels)
+    if container.labels.get(LABEL_ENTRY_ENV, "") != entry_env.label(habitat).get(LABEL_ENTRY_ENV, ""):
+        keys.append("entry.env")
     if persistence_of(container).paths != paths_of(habitat):
         keys.append("entry.persist")
     return f"{' and '.join(keys)} changed" if keys else ""

@@ -18,6 +18,7 @@ from phases.core.container.users import UserDatabase
 from phases.core.engine.types import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.model import SECRETS_FOLDER
+from phases.core.runtime.session import entry_env
 from phases.core.runtime.session.session import Session
 from phases.core.secrets.delivery import deliver
 from phases.registry import last_snapshot
@@ -61,7 +62,9 @@ def open_temporary_session(project: Project, name: str, phase_name: str) -> Iter
         workdir = existing_folder(project, container, habitat.workdir)
         deliver(project.engine, container.id, secrets, user, habitat)
         project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
-        yield Session(project, habitat, container, secrets, user, workdir, users=users)
+        is_users = user == habitat.user
+        env = entry_env.for_commands(project.engine, habitat, container, users, user) if is_users else {}
+        yield Session(project, habitat, container, secrets, user, workdir, extra_env=env, users=users)
 
 
 def start_container(project: Project, habitat: Habitat, container: Container) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from phases.core.config import units
+import msgspec
+
+from phases.core.config import names, units
 from phases.core.config.schema.mapping import Mapping, key, one_of, whole
 from phases.core.model import NETWORKS
 
@@ -50,6 +52,10 @@ class EntryKeys(Mapping, kw_only=True, frozen=True):
     shm_size: Annotated[
         str, key("Size of /dev/shm, such as 1g. Default: 64m.", pattern=rf"^\s*{whole(units.BYTES)[1:-1]}\s*$")
     ] = ""
+    env: Annotated[
+        list[Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{names.VARIABLE.pattern}="})]],
+        key("NAME=value, as in env:, for all that runs in the habitat: no build and no image has them."),
+    ] = []
     persist: Annotated[
         list[str], key("Paths that outlive the container and its image; that of a folder ends with a slash.")
     ] = []

@@ -16,7 +16,7 @@ from phases.core.errors import EngineError, EngineUnreachable, HabitatError, Sta
 from phases.core.runtime.new_container import ContainerChanged
 from phases.core.runtime.own_containers import container_name
 from phases.core.runtime.replacement import give_up, put_in_place
-from phases.core.runtime.session import ready
+from phases.core.runtime.session import entry_env, ready
 from phases.core.runtime.session.exit_guard import Guard
 from phases.core.runtime.session.held_secrets import session_secrets
 from phases.core.runtime.session.image_users import users_of_image
@@ -142,6 +142,9 @@ class _SessionSteps(Struct):
         if not session.was_started:
             withdraw(project.engine, container.id, session.secrets)
         deliver(project.engine, container.id, session.secrets, session.user, session.habitat)
+        session.extra_env = entry_env.for_commands(
+            project.engine, session.habitat, container, session.users, session.user
+        )
         entry = session.habitat.entry
         ready.wait(session, self.presence, entry, skip_delay_if_running=self.skip_delay_if_running)
         try:
