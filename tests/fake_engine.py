@@ -473,7 +473,7 @@ class FakeEngine:
         )
         before = self._images[target.image].config
         layers = before.layers + (target.files.nodes != self._images[target.image].files.nodes)
-        if layers > self.max_layers:
+        if before.layers >= self.max_layers:  # as an engine: also where no file has changed
             raise refusal("committing the container", 500, "max depth exceeded")
         config = replace(config, volumes=before.volumes, platform=before.platform, layers=layers)
         image = FakeImage(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import DemoProject, load, make_user, write
 
+from phases.core import events
 from phases.core.build.container import layers
 from phases.core.engine.docker_api.api import refusal
 from phases.core.errors import HabitatError
@@ -52,6 +53,8 @@ def test_base_with_too_many_layers_fails_at_base_with_numbers(tmp_path: Path) ->
     assert "the engine takes 125" in text
     assert "COPY --from=IMAGE / /" in text
     assert "habitat-demo:2-users" not in demo.engine.tags()
+    notices = [event.text for event in demo.seen if isinstance(event, events.Notice)]
+    assert notices == [], "the error has the reason, and nothing to debug"
 
 
 @pytest.mark.guarantee("too-many-layers-told-at-base")

@@ -15,6 +15,7 @@ from msgspec.structs import asdict, replace
 
 from phases.core import command_form, events
 from phases.core.cache.image_labels import FAILED, LABEL_RESULT
+from phases.core.engine.types import TOO_MANY_LAYERS
 from phases.core.errors import (
     CommandFailed,
     Conflict,
@@ -192,6 +193,8 @@ def keep(work: PhaseContext, error: HabitatError, commit: Callable[[], str]) -> 
         forget_older(work)  # the container is removed, or is being removed, as `error` says
     except HabitatError as why:
         forget_older(work)
+        if TOO_MANY_LAYERS in error.remedy:
+            return  # its container can't be committed either, and `error` says so
         text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
         work.emit(events.Notice(work.habitat.name, text, warning=True))
     else:
