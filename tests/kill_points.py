@@ -53,8 +53,9 @@ DODO = f"""\
 {(Path(__file__).parents[1] / "dodo.py").read_text()}
 
 import kill_points
+from phases.ui.tasks import current_project
 
-kill_points.arm(PROJECT)
+kill_points.arm(current_project())
 """
 
 #: Where a process that gets another signal than SIGKILL notes when it did.

@@ -377,7 +377,7 @@ def test_signal_stops_parallel_builds_and_removes_containers(two_habitats: TwoHa
     for name in two_habitats.names:
         two_habitats.save(name, setup=f"echo gate four; {WAIT}")
     two_habitats.close_gate()
-    with RunningDoit(two_habitats.project, "-n", "2") as running:
+    with RunningDoit(two_habitats.project, "build", "-n", "2") as running:
         two_habitats.wait_in_setup("gate four", *two_habitats.names)
         running.process.send_signal(signal.SIGINT)
         result = running.end(20)

@@ -430,14 +430,14 @@ def test_host_disk_full_stops_parallel_builds_with_errors(habitat: HabitatOnPriv
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         assert fresh.doit(f"users:{fresh.name}", f"files:{beside}").code == 0
         fill(stamps)
-        result = fresh.doit("-n", "2")
+        result = fresh.doit("build", "-n", "2")
         assert result.code == 2
         assert "Traceback" not in result
         disk_full = "can't be written (No space left on device): make room on the disk"
         assert f"❌ setup:{beside}: .stamps/{beside}/7-setup.log: {disk_full}" in result
         assert f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {disk_full}" in result
         (stamps / "filler").unlink()
-        result = fresh.doit("-n", "2")
+        result = fresh.doit("build", "-n", "2")
         assert result.code == 0, result.out
         assert fresh.leftovers() == []
 

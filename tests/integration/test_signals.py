@@ -126,7 +126,7 @@ def test_signal_at_any_point_of_build_leaves_nothing(
     again = slow_project.doit(f"{first}:{name}")
     assert again.code == 0, again.out
     assert again.ran == [first]
-    assert "waiting" not in again
+    assert "waiting for another run" not in again
     assert untagged(name) == []
 
 
@@ -150,7 +150,7 @@ def test_signal_stops_run_waiting_for_lock_at_once(slow_project: SlowBuildProjec
 def test_signal_stops_four_parallel_builds(slow_project: SlowBuildProject, number: str, seconds: float) -> None:
     names = [slow_project.add_habitat() for _ in range(4)]
     slow_project.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
-    with RunningDoit(slow_project.project, "-n", "4") as running:
+    with RunningDoit(slow_project.project, "build", "-n", "4") as running:
         running.wait_for("✅ dockerfile")
         time.sleep(seconds)
         running.process.send_signal(signal.Signals[number])
