@@ -16,6 +16,7 @@ from phases.core import command_form
 from phases.core.cache.stamps import Stamps
 from phases.registry import NAMES
 from phases.ui import plugins, tasks, typed_paths
+from phases.ui.commands.new import New
 from phases.ui.commands.words import command_first
 from phases.ui.verbs.verb import SessionFailed
 
@@ -144,8 +145,10 @@ def test_verb_without_name_takes_habitat_named_like_the_folder(tmp_path: Path) -
             "start one --detahc",
             "option --detahc not recognized: did you mean --detach? `habitat help start` lists the options",
         ),
+        ("--hlep", "option --hlep not recognized: did you mean --help? `habitat help` lists all commands"),
+        ("build --from x", "option --from not recognized: `habitat help build` lists the options"),
         ("stop one --froce", "option --froce not recognized: `habitat help stop` lists the options"),
-        ("new", "new needs a name: `habitat new NAME [--base IMAGE] [--repo URL]…`"),
+        ("new", f"new needs a name: `habitat new {New.doc_usage}`"),
         ("FOO=bar", "there is no command 'FOO=bar': a variable goes before habitat, as in `NAME=VALUE habitat …`"),
     ],
 )

@@ -36,15 +36,18 @@ def refused(error: Exception, parser: CmdParse, subject: str) -> InvalidCommand:
     cause = error if isinstance(error, GetoptError) else error.__context__
     problem = cause if isinstance(cause, GetoptError) else str(error).rstrip(".")
     near = _nearest(cause.opt, parser) if isinstance(cause, GetoptError) else ""
-    return InvalidCommand(f"{problem}: {near}`{command_form.command('help', subject)}` lists the options")
+    # No person typed `run`, which is the command of `habitat` without a verb.
+    lists = "lists all commands" if subject == "run" and command_form.program() == command_form.HABITAT else ""
+    help_command = command_form.command("help") if lists else command_form.command("help", subject)
+    return InvalidCommand(f"{problem}: {near}`{help_command}` {lists or 'lists the options'}")
 
 
 def _nearest(name: str, parser: CmdParse) -> str:
     from difflib import get_close_matches
 
-    known = [f"--{option.rstrip('=')}" for option in parser.get_long()]
+    known = ["--help", *(f"--{option.rstrip('=')}" for option in parser.get_long())]
     typed = f"--{name.lstrip('-')}"
-    near = get_close_matches(typed, known, n=1)
+    near = get_close_matches(typed, known, n=1, cutoff=0.75)
     return f"did you mean {near[0]}? " if near and near[0] not in (typed, *_UNSAFE) else ""
 
 
