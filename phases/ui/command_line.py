@@ -15,7 +15,8 @@ from phases.ui.verbs.registry import NAMES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_VERBS = frozenset(NAMES)
+# The first words with which a run needs the engine.
+_ASKING = frozenset((*NAMES, "build"))
 
 
 class Loader(DodoTaskLoader):
@@ -42,7 +43,7 @@ def prepare(words: Sequence[str]) -> list[str]:
 
     No word at all shows the state of the project. `--help` and `-h`, anywhere, ask for help.
     """
-    if any(":" in word or word in _VERBS for word in words[:1]):
+    if any(":" in word or word in _ASKING for word in words[:1]):
         connect.prefetch_images()  # a task: the engine answers while the modules are loaded
     if not words:
         return ["status", "--next"]

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from doit import plugin
 from doit.cmd_base import NamespaceTaskLoader
 from doit.cmd_ignore import Ignore
 from doit.doit_cmd import DoitMain, reset_vars
@@ -29,6 +30,9 @@ No project here: neither this folder nor one above it has habitats/ or .habitats
 def main() -> int:
     """Run the words of the command line. Returns the exit code."""
     command_form.use(command_form.HABITAT)
+    # Plugins of doit that other packages bring are not for this program. Looking for them reads the metadata of all
+    # packages, once for each kind of plugin.
+    plugin.entry_points_impl = lambda: lambda group: ()  # noqa: ARG005 (doit names the argument)
     return HabitatMain().run(sys.argv[1:])
 
 
