@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core.config import entry_env, schema, units
+from phases.core.config import schema, units
 from phases.core.config.mounts import persist
 from phases.core.config.ports import ports
 from phases.core.config.units import DAY
@@ -13,7 +13,10 @@ from phases.core.errors import ConfigError
 from phases.core.model import NETWORKS, Build, EntryPoint, Limits, Ready
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from phases.core.config.scope import Scope
+    from phases.core.model import EntryVariable
 
 # Bytes of one Dockerfile instruction that the engine accepts in a commit; entry.command is a part of one.
 _MAX_INSTRUCTION = 65_000
@@ -35,7 +38,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         lambda: _limits(scope, entry.limits, "entry", "limits"),
         lambda: persist.paths(scope, entry.persist),
         lambda: _size(scope, entry.shm_size, "entry", "shm_size"),
-        lambda: entry_env.variables(scope, entry.env),
+        lambda: _variables(scope, entry.env),
     )
     return EntryPoint(
         init_command=init,
@@ -69,6 +72,14 @@ def _command(scope: Scope, text: str) -> str:
             remedy="put it into a file of the habitat's folder, and run that file",
         )
     return command
+
+
+def _variables(scope: Scope, texts: Sequence[str]) -> tuple[EntryVariable, ...]:
+    if not texts:
+        return ()
+    from phases.core.config import entry_env  # imported late: many habitats have none
+
+    return entry_env.variables(scope, texts)
 
 
 def _delay(scope: Scope, seconds: float) -> float:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form, layout
 from phases.core.config import names, yaml_tree
-from phases.core.config.layers import extends
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
 from phases.core.origin import ConfigLayer, Origin
@@ -108,6 +107,10 @@ def _with_extends(
     root: Path, layers: tuple[ConfigLayer, ...], read: list[Tree], problems: Problems
 ) -> tuple[tuple[ConfigLayer, ...], list[Tree]]:
     """Return layers and their configs, with those of the extends that they name behind the system layer."""
+    if not any(tree.at(("extends",)) for tree in read):
+        return layers, read
+    from phases.core.config.layers import extends  # imported late: many habitats have none
+
     reader = extends.ExtendsReader(extends.places_of(root), lambda layer: _tree(layer, None, problems), problems)
     for tree in read:
         reader.read(tree)

@@ -7,8 +7,6 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from phases.core.masking import quoted_forms
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -148,6 +146,8 @@ def is_long_enough(secret: bytes) -> bool:
 
 def _forms(secret: bytes) -> Iterator[bytes]:
     """Yield the forms of a secret in output: as it is, from a terminal, in quotes, and line by line."""
+    from phases.core.masking import quoted_forms  # imported late: many habitats have no secret
+
     bare = secret.strip()
     yield re.sub(b"\r?\n", b"\r\n", bare)
     yield from quoted_forms.all_forms(bare)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form, events
 from phases.core.cache import host_mounts, image_labels
-from phases.core.container import safe_paths, shell_errors
+from phases.core.container import safe_paths
 from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, StartError
 from phases.core.runtime import replacement
-from phases.core.runtime.container_errors import port_error
 from phases.core.runtime.new_container import ContainerChanged, create_container
 from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
@@ -146,8 +145,12 @@ def _start_checked(project: Project, habitat: Habitat, container: Container, ima
         safe_paths.check_mounts(project.engine, container.id, dests, last=False, folders=("/home", home))
         project.engine.start(container.id)
     except PortRefused as error:
+        from phases.core.runtime.container_errors import port_error  # imported late: most starts succeed
+
         raise port_error(project, habitat, error) from error
     except EngineError as error:
+        from phases.core.container import shell_errors
+
         image = ", ".join(filter(None, (image_labels.final_tag(habitat.name), image_note)))
         if better := shell_errors.from_engine_error(project.engine, container.id, habitat, image, error):
             raise better from error

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from phases.core.cache import host_mounts
 from phases.core.cache.host_mounts import mounts_of
-from phases.core.container import root_environment, safe_paths, user_home
+from phases.core.container import root_environment, safe_paths
 from phases.core.container.main_process import main_process, restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.types import Tmpfs
@@ -65,6 +65,8 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
     labels = {**labels, LABEL_PROJECT: project_label(project)}
     env, home = (config.env if config else {}), ""
     if config and host_mounts.need_home(mounts_of(habitat)):
+        from phases.core.container import user_home
+
         draft = project.temporary_containers.passing_name("shell", habitat.name)
         home = user_home.in_image(engine, config, draft, habitat)
         labels = {**labels, LABEL_HOME: home}

@@ -29,7 +29,7 @@ from phases.core.runtime.new_container import (
 from phases.core.runtime.own_containers import aside_names, container_name, is_new, is_retired, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
-from phases.core.runtime.session import entry_env, secrets_over_restart
+from phases.core.runtime.session import entry_env
 from phases.core.runtime.session.entry_env import LABEL_ENTRY_ENV
 from phases.core.runtime.session.presence import STOPPED, Presence
 from phases.core.runtime.stop import describe_users
@@ -151,6 +151,8 @@ def make_way(project: Project, habitat: Habitat, old: Container) -> None:
     """
     presence = Presence(project.state_folder(habitat.name))
     if old.running and not describe_users(project, presence, old):
+        from phases.core.runtime.session import secrets_over_restart  # imported late: most runs replace nothing
+
         secrets_over_restart.remember(project, old)
         presence.note(old.id, STOPPED)
         project.engine.stop(old.id)
@@ -182,6 +184,8 @@ def resume_old(project: Project, name: str) -> None:
     presence = Presence(project.state_folder(name))
     old = own_container(project, name)
     if old and not old.running and presence.drop_note(old.id, STOPPED):
+        from phases.core.runtime.session import secrets_over_restart
+
         problem = "can't be started again"
         try:
             project.engine.start(old.id)

@@ -13,7 +13,6 @@ from phases.core.container import timed_exec
 from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
-from phases.core.runtime.output_check import output_check
 from phases.core.runtime.own_containers import container_name
 
 if TYPE_CHECKING:
@@ -150,6 +149,8 @@ def _check(session: Session, command: str, until: float) -> _CheckResult:
     for splitter in splitters.values():
         splitter.close()
     # It may print what the main process has written, which may contain a secret of an earlier start.
+    from phases.core.runtime.output_check import output_check  # imported late, for an error
+
     check = output_check(session.project, session.habitat.name, session.container, session.secrets)
     return _CheckResult(exit_code, list(lines) if check.mask() or not lines else [check.why_not])
 

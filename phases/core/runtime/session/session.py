@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.container import memory_limit, root_environment
+from phases.core.container import root_environment
 from phases.core.container.init_process import container_ended
 from phases.core.container.users import UserDatabase
 from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
-from phases.core.runtime import container_errors
 from phases.core.runtime.session.hang_up import VARIABLE, end_commands
 from phases.core.secrets.delivery import variables
 
@@ -146,6 +145,8 @@ class Session(Struct):
         In a container that ran before, such a process may be an earlier one, unless the command itself was killed.
         """
         if code == _KILLED or (code and self.was_started):
+            from phases.core.container import memory_limit  # imported late: few commands fail so
+
             limit = self.habitat.entry.limits.memory
             text = memory_limit.report(self.project.engine, self.container.id, "entry.limits.memory", limit)
             if text:
@@ -160,10 +161,14 @@ class Session(Struct):
         """Return the error if the container has ended, None while it runs or if there is none."""
         if not self.container.id:
             return None
+        from phases.core.runtime import container_errors  # imported late, for a container that failed
+
         return container_errors.end_error(self.project, self.habitat, self.container, self.secrets)
 
     def shell_error(self) -> HabitatError | None:
         """Return the error if the container ended because the shell of its image can't run."""
+        from phases.core.runtime import container_errors
+
         return container_errors.shell_error(self.project, self.habitat, self.container)
 
     def check_shell(self) -> None:
