@@ -604,6 +604,35 @@ def test_volume_in_volume_without_mount_point_is_refused(tmp_path: Path, order: 
     assert "/data/has/x is in the volume /data/has " in refused(tmp_path, *deep), "the innermost one counts"
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
+def test_workdir_in_volume_without_that_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outer/has").mkdir(parents=True)
+    outer = "../../outer, dest: /data"
+    assert refused(tmp_path, outer, more="env: [WORKDIR=/data/lacks/it]\n") == (
+        "habitats/demo/config.yaml:2: WORKDIR: /data/lacks/it is in the volume /data (habitats/demo/config.yaml:4), "
+        "and ../../outer has no lacks/it: the engine would create it on the host, as root: create "
+        "../../outer/lacks/it, or write another path"
+    )
+    assert volumes(tmp_path, outer, more="env: [WORKDIR=/data/has]\n")
+    assert volumes(tmp_path, outer, more="env: [WORKDIR=/data/]\n")
+    assert volumes(tmp_path, "../../gone, dest: /data, optional: true", more="env: [WORKDIR=/data/w]\n")
+    inner = "../../outer/has, dest: /data/has, readonly: true"
+    deep = refused(
+        tmp_path, outer.replace("dest", "readonly: true, dest"), inner, more="env: [WORKDIR=/data//has/./x]\n"
+    )
+    assert "is in the volume /data/has " in deep
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+def test_workdir_in_volume_in_home_without_that_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    demo = DemoProject(tmp_path, f"{BASE}env: [WORKDIR=/home/agent/v/w]\nvolumes: [../../data:~/v]\n")
+    with pytest.raises(HabitatError, match="WORKDIR: /home/agent/v/w is in the volume ~/v"):
+        demo.build()
+    (tmp_path / "data/w").mkdir()
+    demo.build()
+
+
 # Links of the image
 
 

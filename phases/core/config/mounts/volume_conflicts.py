@@ -50,14 +50,14 @@ def check(habitat: Habitat) -> None:
 
 
 def check_mount_points(habitat: Habitat, volumes: Mapping[str, Mount]) -> None:
-    """Refuse a volume at which a mount point of another mount is missing: the engine would create it on the host.
+    """Refuse a volume in which a mount point or WORKDIR is missing: the engine would create it on the host.
 
     Args:
         habitat: The habitat.
         volumes: Its volumes by their paths in the habitat: those of the config, or those that its image leads to.
 
     Raises:
-        ConfigError: With the line of the volume.
+        ConfigError: With the line of the volume, or of WORKDIR.
 
     """
     for place, volume in volumes.items():
@@ -67,10 +67,10 @@ def check_mount_points(habitat: Habitat, volumes: Mapping[str, Mount]) -> None:
             raise ConfigError(problem, where=volume.origin, remedy="write another folder")
     present = {place: volume for place, volume in volumes.items() if volume.present}
     for place, inner in present.items():
-        above = [folder for folder in present if folder != place and within(place, folder)]
-        if above:
-            folder = max(above, key=len)
-            _check_nested(inner, present[folder], posixpath.relpath(place, folder))
+        _check_on_host(place, present, f"volumes: {inner.dest}", "dest", inner.origin)
+    workdir = _normal(habitat.workdir)
+    if workdir not in present:
+        _check_on_host(workdir, present, f"WORKDIR: {workdir}", "path", habitat.env.origin("WORKDIR"))
 
 
 def check_resolved_mount_points(habitat: Habitat, resolved: Mapping[str, str]) -> None:
@@ -127,14 +127,27 @@ def _reserved(habitat: Habitat, place: str) -> str:
     return f"{hidden} is the habitat's own" if hidden else ""
 
 
-def _check_nested(inner: Mount, outer: Mount, path: str) -> None:
-    """Refuse a volume in another one whose source lacks the mount point."""
+def _check_on_host(place: str, volumes: Mapping[str, Mount], subject: str, other: str, where: Origin) -> None:
+    """Refuse a path below a volume whose source lacks it.
+
+    Args:
+        place: The path.
+        volumes: The volumes by their paths.
+        subject: What the path is, in the error.
+        other: What to write another one of.
+        where: The line that has the path.
+    """
+    above = [folder for folder in volumes if folder != place and within(place, folder)]
+    if not above:
+        return
+    folder = max(above, key=len)
+    outer, path = volumes[folder], posixpath.relpath(place, folder)
     if not os.path.lexists(outer.source / path):
         raise ConfigError(
-            f"volumes: {inner.dest} is in the volume {outer.dest} ({outer.origin}), and {outer.shown} has no {path}: "
+            f"{subject} is in the volume {outer.dest} ({outer.origin}), and {outer.shown} has no {path}: "
             "the engine would create it on the host, as root",
-            where=inner.origin,
-            remedy=f"create {outer.shown.rstrip('/')}/{path}, or write another dest",
+            where=where,
+            remedy=f"create {outer.shown.rstrip('/')}/{path}, or write another {other}",
         )
 
 
