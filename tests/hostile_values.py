@@ -621,6 +621,21 @@ PLACES = (
         quoted,
     ),
     Place(
+        "instructions",
+        _key("instructions", "[]"),
+        lambda habitat: habitat.instructions[0].text,
+        NUL,
+        quoted,
+    ),
+    Place(
+        "entry.instruction_files",
+        _key("entry", "instruction_files", "[]"),
+        lambda habitat: habitat.entry.instruction_files[0],
+        ALL,
+        inside,
+        {"~/.a": True, "~/x/../y": True, "~/..": False, "~/": False, "~": False, "/etc/x": False, "x": False},
+    ),
+    Place(
         "entry.persist",
         _key("entry", "persist", "[]"),
         lambda habitat: habitat.entry.persist[0].path,

@@ -12,6 +12,7 @@ from phases.core.files.habignore import rules_of_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phases.core.agent_text import AgentText
     from phases.core.files.ignore import Ignore
     from phases.core.hooks import Command, HookCommand, Point
     from phases.core.origin import ConfigLayer, Origin
@@ -232,6 +233,7 @@ class EntryPoint(Struct, frozen=True):
     ports: tuple[Port, ...] = ()
     limits: Limits = field(default_factory=Limits)
     persist: tuple[Persisted, ...] = ()
+    instruction_files: tuple[str, ...] = ()
     shm_size: int = 0
     env: tuple[EntryVariable, ...] = ()
 
@@ -269,6 +271,7 @@ class Habitat(Struct, frozen=True, dict=True):
     repos: tuple[RepoClone, ...] = ()
     required: tuple[tuple[str, Origin], ...] = ()
     tests: tuple[TestScript, ...] = ()
+    instructions: tuple[AgentText, ...] = ()
     entry: EntryPoint = field(default_factory=EntryPoint)
     build: Build = field(default_factory=Build)
     debug: bool = False

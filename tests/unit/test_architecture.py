@@ -28,8 +28,8 @@ MODULES = {
 
 # What every other package may import.
 BASICS = (
-    "origin json_types command_form url_credentials layout errors problems port masking files variables hooks model"
-    " copied_files git_credentials"
+    "origin json_types command_form url_credentials layout errors problems port masking files variables hooks"
+    " agent_text model copied_files git_credentials"
 )
 
 #: Package to the packages that it may import. A package is a folder or a module of phases/core/; `phases` is the
@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "files": "origin json_types url_credentials errors",
     "variables": "origin json_types errors problems",
     "hooks": "origin",
-    "model": "origin json_types errors port files variables hooks",
+    "agent_text": "origin",
+    "model": "origin json_types errors port files variables hooks agent_text",
     "copied_files": "origin errors files variables hooks model",
     "git_credentials": "origin model",
     "phases": BASICS,

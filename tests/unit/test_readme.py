@@ -69,7 +69,7 @@ def test_docs_config_reference_loads(tmp_path: Path) -> None:
     folder = tmp_path / "habitats" / "example"
     (folder / "tests").mkdir(parents=True)
     (folder / "config.yaml").write_text(sample(), encoding="utf-8")
-    for name in ("gitconfig", "tests/builds.sh", "tests/queries.sh"):
+    for name in ("gitconfig", "tests/builds.sh", "tests/queries.sh", "AGENTS-notes.md"):
         (folder / name).write_text("")
     habitat = loader.load(tmp_path, "example", NAMES)
     assert (habitat.user, habitat.workdir, habitat.timeouts) == ("dev", "/workspace", {"setup": 1800})

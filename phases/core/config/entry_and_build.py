@@ -28,7 +28,7 @@ _MAX_CPUS = 4096
 
 def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
     """Return how the habitat runs. Collects errors; raises Consequence then."""
-    init, delay, ready, command, network, published, limits, kept, shm, env = scope.problems.all(
+    init, delay, ready, command, network, published, limits, kept, files, shm, env = scope.problems.all(
         lambda: _init(scope, entry.init_command),
         lambda: _delay(scope, entry.startup_delay),
         lambda: _ready(scope, entry.ready),
@@ -37,6 +37,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         lambda: ports(scope, entry.ports, entry.network),
         lambda: _limits(scope, entry.limits, "entry", "limits"),
         lambda: persist.paths(scope, entry.persist),
+        lambda: _instruction_files(scope, entry.instruction_files),
         lambda: _size(scope, entry.shm_size, "entry", "shm_size"),
         lambda: _variables(scope, entry.env),
     )
@@ -49,9 +50,18 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         ports=published,
         limits=limits,
         persist=kept,
+        instruction_files=files,
         shm_size=shm,
         env=env,
     )
+
+
+def _instruction_files(scope: Scope, texts: Sequence[str]) -> tuple[str, ...]:
+    if not texts:
+        return ()
+    from phases.core.config.layers import instructions  # imported late: many habitats have none
+
+    return instructions.files(scope, texts)
 
 
 def _init(scope: Scope, text: str) -> str:

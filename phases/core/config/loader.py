@@ -124,8 +124,14 @@ def _with_extends(
 def _tree(layer: ConfigLayer, text: str | None, problems: Problems) -> Tree:
     shown = f"{layer.shown}/config.yaml"
     if text is not None:
-        return yaml_tree.parse(text.encode(), layer=layer.name, shown=shown, problems=problems)
-    return yaml_tree.load(layer.folder / "config.yaml", layer=layer.name, shown=shown, problems=problems)
+        tree = yaml_tree.parse(text.encode(), layer=layer.name, shown=shown, problems=problems)
+    else:
+        tree = yaml_tree.load(layer.folder / "config.yaml", layer=layer.name, shown=shown, problems=problems)
+    if tree.at(("instructions",)):
+        from phases.core.config.layers import instructions  # imported late: many configs have none
+
+        return instructions.as_list(tree)
+    return tree
 
 
 def layers_of(root: Path, name: str) -> tuple[ConfigLayer, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from phases.core.agent_text import AgentText
     from phases.core.config import schema
     from phases.core.config.yaml_tree import Tree
     from phases.core.origin import ConfigLayer
@@ -62,7 +63,7 @@ def resolve(
     scope.layers = [_with_dest(scope, layer) for layer in layers]
     habitat = problems.attempt(lambda: _habitat(scope, name, config, dockerfile_name or "", phases), None)
     if habitat:
-        for check in (persist.check, caches.check):
+        for check in (persist.check, caches.check, _check_instructions):
             with problems:
                 check(habitat)
     problems.raise_all()
@@ -113,12 +114,28 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         tests=sections.tests(
             scope, config.tests, has_init=bool(config.entry.init_command.strip()) or scope.is_wrong("entry")
         ),
+        instructions=_instructions(scope, config),
         entry=entry,
         build=build_section,
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=dockerfile_name,
     )
+
+
+def _instructions(scope: Scope, config: schema.Config) -> tuple[AgentText, ...]:
+    if not config.instructions:
+        return ()
+    from phases.core.config.layers import instructions  # imported late: many habitats have none
+
+    return instructions.instructions(scope, config.instructions)
+
+
+def _check_instructions(habitat: Habitat) -> None:
+    if habitat.entry.instruction_files:
+        from phases.core.config.layers import instructions  # imported late: many habitats have none
+
+        instructions.check(habitat)
 
 
 def _check_name(scope: Scope, name: str, config: schema.Config) -> None:

@@ -181,6 +181,7 @@ def _known_keys(path: Key) -> tuple[str, ...]:
         "repos": schema.RepoKeys,
         "verify-fs": schema.VerifyFsKeys,
         "tests": schema.TestKeys,
+        "instructions": schema.InstructionKeys,
         "entry": schema.ReadyKeys if path[1:2] == ("ready",) else schema.EntryKeys,
         "build": schema.BuildKeys,
     }

@@ -127,15 +127,15 @@ _REST = """\
 # tests:
 #   - tests/works.sh
 
+# instructions: Run the tests before each commit.
+
 # How the habitat runs: its command (default: a shell), as USER in WORKDIR, and its ports and limits.
 # entry:
 #   command: claude --dangerously-skip-permissions
 #   ready: curl -fsS localhost:3000
 #   ports:
 #     - 3000
-#   persist:
-#     - ~/.claude/
-#     - ~/.claude.json
+#   persist: [~/.cache/tool/, ~/.tool.json]
 #   limits: {memory: 4g, cpus: 2}
 
 # timeouts: {setup: 30m}

@@ -244,6 +244,8 @@ def _read_paths(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
     yield from ((f"files: {copy.shown}", copy.source, copy.origin) for copy in habitat.files)
     yield from ((f"tests: {test.shown}", test.source, test.origin) for test in habitat.tests)
     yield from ((f"secret {secret.name}", secret.file, secret.origin) for secret in habitat.secrets if secret.file)
+    texts = ((entry.shown, entry.source, entry.origin) for entry in habitat.instructions if entry.source)
+    yield from ((f"instructions: {shown}", path, origin) for shown, path, origin in texts)
     hosts = ((repo.known_hosts, repo.origin) for repo in habitat.repos if repo.known_hosts)
     yield from ((f"known_hosts: {path}", path, origin) for path, origin in hosts)
 

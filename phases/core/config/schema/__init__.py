@@ -19,6 +19,7 @@ from phases.core.config.schema.sections import (
     CommandsKeys,
     FileKeys,
     HookKeys,
+    InstructionKeys,
     RepoKeys,
     SecretKeys,
     Setup,
@@ -36,6 +37,7 @@ __all__ = [
     "EntryKeys",
     "FileKeys",
     "HookKeys",
+    "InstructionKeys",
     "LimitsKeys",
     "ReadyKeys",
     "RepoKeys",
@@ -87,6 +89,10 @@ class Config(Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs
     verify_fs: VerifyFsKeys = VerifyFsKeys()
     tests: Annotated[
         list[str | TestKeys], key("Phase 11: scripts, run as USER in WORKDIR, in a temporary container.")
+    ] = []
+    instructions: Annotated[
+        str | InstructionKeys | list[str | InstructionKeys],
+        key("Texts for agents, or files with them, of all layers: they go into entry.instruction_files at a start."),
     ] = []
     entry: EntryKeys = EntryKeys()
     build: BuildKeys = BuildKeys()

@@ -56,6 +56,9 @@ class EntryKeys(Mapping, kw_only=True, frozen=True):
         list[Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{names.VARIABLE.pattern}="})]],
         key("NAME=value, as in env:, for all that runs in the habitat: no build and no image has them."),
     ] = []
+    instruction_files: Annotated[
+        list[str], key("Files in USER's home that get `instructions:` at each start, where agents read them.")
+    ] = []
     persist: Annotated[
         list[str], key("Paths that outlive the container and its image; that of a folder ends with a slash.")
     ] = []

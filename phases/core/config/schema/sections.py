@@ -116,6 +116,12 @@ class RepoKeys(Mapping, kw_only=True, frozen=True):
     setup: Annotated[list[str], key("Scripts, run as the owner, in the repository.")] = []
 
 
+class InstructionKeys(Mapping, kw_only=True, frozen=True):
+    """A text for agents in a file of the host."""
+
+    file: Annotated[str, key("Relative to this file's folder, else to the project's root. Read at each start.")]
+
+
 class VerifyFsKeys(Mapping, kw_only=True, frozen=True):
     """Phase 10: paths that must exist in the habitat."""
 

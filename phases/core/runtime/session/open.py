@@ -145,6 +145,10 @@ class _SessionSteps(Struct):
         session.extra_env = entry_env.for_commands(
             project.engine, session.habitat, container, session.users, session.user
         )
+        if session.habitat.entry.instruction_files and (session.was_started or not self.skip_delay_if_running):
+            from phases.core.runtime.session import instructions  # imported late: many habitats have none
+
+            instructions.deliver(session)
         entry = session.habitat.entry
         ready.wait(session, self.presence, entry, skip_delay_if_running=self.skip_delay_if_running)
         try:
