@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from unit_helpers import DemoProject, write
 
 from phases.core import events
-from phases.core.build.dockerfile_references import base, references
 from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import dockerfile_images
+from phases.core.cache.dockerfile_references import base, references
 from phases.core.errors import HabitatError
 from phases.core.report import plan
 from phases.ui.verbs import plan as plan_verb

@@ -133,6 +133,21 @@ def test_status_base_image_refused_by_engine_is_error_of_habitat(demo: DemoProje
     assert demo_state(demo).error.startswith("habitats/demo/config.yaml:1:")
 
 
+def test_status_without_engine_has_base_of_dockerfile(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = EngineUnreachable("the engine stopped answering")
+
+    def platform() -> str:
+        raise gone
+
+    demo.engine.failures["stored"] = gone
+    monkeypatch.setattr(demo.engine, "platform", platform)
+    write(demo.root, "habitats/two/Dockerfile", "FROM base:1\n")
+    write(demo.root, "habitats/two/config.yaml", "env: []\n")
+    report = look(demo)
+    assert report.error == "the engine stopped answering"
+    assert [one.base for one in report.habitats] == [Base("base:1", dockerfile=False), Base("base:1", dockerfile=True)]
+
+
 @pytest.mark.parametrize("when", ["at once", "later"])
 def test_status_without_engine_has_one_error_and_unknown_states(demo: DemoProject, when: str) -> None:
     write(demo.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
@@ -341,6 +356,23 @@ def test_status_engine_requests_do_not_grow_with_habitats(demo: DemoProject) -> 
     demo.engine.calls.clear()
     look(demo)
     assert sorted(demo.engine.calls) == [("images",), ("layers", demo.base), ("stored",)]
+
+
+def test_status_asks_for_platform_once_for_all_dockerfiles(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def platform() -> str:
+        asked.append("platform")
+        return "linux/amd64"
+
+    monkeypatch.setattr(demo.engine, "platform", platform)
+    look(demo)
+    assert asked == [], "no habitat has a Dockerfile"
+    for name in ("two", "three"):
+        write(demo.root, f"habitats/{name}/Dockerfile", "FROM base:1\n")
+        write(demo.root, f"habitats/{name}/config.yaml", "env: []\n")
+    assert {one.base.dockerfile for one in look(demo).habitats if one.base} == {True, False}
+    assert asked == ["platform"]
 
 
 @pytest.mark.guarantee("status-is-read-only")

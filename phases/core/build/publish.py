@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases import hooks
-from phases.core.build.dockerfile_references import dockerfile_text, references
 from phases.core.cache import dockerfile_images, image_labels
+from phases.core.cache.dockerfile_references import dockerfile_text, references
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, SourceChanged
 from phases.registry import PHASES, habitat_phases

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from phases.core.cache.dockerfile_references import platform_args
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.migrate import dockerfile
 from phases.core.variables import DEFAULT_PATH
@@ -76,13 +77,6 @@ def _triggers(image: ImageConfig) -> Iterator[Instruction]:
         yield from dockerfile.parse("\n".join(("FROM scratch", *image.on_build)), "ONBUILD").stages[0].instructions
 
 
-def _platform_args(platform: str) -> dict[str, str]:
-    """Return the variables that match PLATFORM, for a platform like linux/arm/v7."""
-    system, arch, variant = (*platform.split("/"), "", "", "")[:3]
-    values = {"PLATFORM": platform, "OS": system, "ARCH": arch, "VARIANT": variant}
-    return {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in values.items()}
-
-
 class Interpreter:
     """Follows the instructions of a Dockerfile as `docker build` does.
 
@@ -98,7 +92,7 @@ class Interpreter:
     def __init__(self, parsed: Dockerfile, build_args: Mapping[str, str], platform: str = "") -> None:
         self.dockerfile = parsed
         self.build_args = build_args
-        self.by_platform = {name for name in _platform_args("") if name not in build_args}
+        self.by_platform = {name for name in platform_args("") if name not in build_args}
         for instruction in (*parsed.head, *(one for stage in parsed.stages for one in stage.instructions)):
             if instruction.name not in ("ARG", "ENV"):
                 continue
@@ -108,8 +102,8 @@ class Interpreter:
                 self.by_platform |= names
             else:
                 self.by_platform -= names
-        self._global_args: Mapping[str, str] = {**_platform_args(platform), **build_args}
-        state = BuildState(args={name: self._global_args[name] for name in _platform_args("")})
+        self._global_args: Mapping[str, str] = {**platform_args(platform), **build_args}
+        state = BuildState(args={name: self._global_args[name] for name in platform_args("")})
         for instruction in parsed.head:
             state = self.after(instruction, state)
         self._global_args = state.args

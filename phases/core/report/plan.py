@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from phases.core import command_form
-from phases.core.build import dockerfile_references as references
 from phases.core.build.shared_builds import SharedSnapshots
+from phases.core.cache import dockerfile_references as references
 from phases.core.cache import freshness, image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import Conflict, printable

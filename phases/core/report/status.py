@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from phases.core import command_form
-from phases.core.build import dockerfile_references as references
+from phases.core.cache import dockerfile_references as references
 from phases.core.cache import image_labels
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
 from phases.core.problems import with_count
@@ -19,7 +20,7 @@ from phases.core.runtime.own_containers import LABEL_RUN, container_name
 from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from phases.core.engine.types import Container
     from phases.core.project import Project
@@ -48,7 +49,7 @@ def overview(project: Project, names: Sequence[str], *, with_orphans: bool = Fal
 
 def _without_engine(project: Project, name: str) -> HabitatState:
     description, error = _described(project, name)
-    base = None if error else _base(project, name)
+    base = None if error else _base(project, name, lambda: "")
     return HabitatState(printable(name), description, error, _unknown(project, name), base, None, (), None)
 
 
@@ -76,6 +77,7 @@ class _Survey:
         self._containers: dict[str, list[Container]] = {}
         for container in own_containers.containers(project):
             self._containers.setdefault(container.labels[LABEL_RUN], []).append(container)
+        self._platform = cache(project.engine.platform)  # asked for once, and only for a Dockerfile
         self._disk = Disk(project.engine, project.image_index.all())
 
     def overview(self, names: Sequence[str]) -> Overview:
@@ -116,7 +118,7 @@ class _Survey:
 
     def _base(self, name: str) -> Base | None:
         try:
-            base = _base(self._project, name)
+            base = _base(self._project, name, self._platform)
         except HabitatError:
             return None  # the habitat's state has the error
         try:
@@ -128,12 +130,11 @@ class _Survey:
         return replace(base, id=image, created=self._disk.created(image))
 
 
-def _base(project: Project, name: str) -> Base:
-    """Return a base image as far as the config says."""
+def _base(project: Project, name: str, platform: Callable[[], str]) -> Base:
+    """Return a base image as far as the config says. platform: returns that of the engine, "" if it isn't known."""
     habitat = project.habitat(name)
     if habitat.has_dockerfile:
-        image = references.base(references.dockerfile_text(habitat), project.engine.platform())
-        return Base(printable(image), dockerfile=True)
+        return Base(printable(references.base(references.dockerfile_text(habitat), platform())), dockerfile=True)
     return Base(printable(habitat.base_image), dockerfile=False)
 
 

@@ -85,7 +85,7 @@ def _words(text: str, platform: str) -> Iterator[tuple[str, str]]:
         except ValueError:
             return ""
 
-    global_args = _platform_args(platform)
+    global_args = platform_args(platform)
     args: dict[str, str] | None = None
     for number, one in enumerate(dockerfile.instructions):
         if one.name == "FROM" and one.args:
@@ -119,7 +119,8 @@ def _from_options(one: DockerfileInstruction) -> Iterator[str]:
             yield source[1].strip("\"'")
 
 
-def _platform_args(platform: str) -> dict[str, str]:
+def platform_args(platform: str) -> dict[str, str]:
+    """Return the variables that match PLATFORM, for a platform like linux/arm/v7."""
     system, arch, variant = (*platform.split("/"), "", "", "")[:3]
     values = {"PLATFORM": platform, "OS": system, "ARCH": arch, "VARIANT": variant}
     return {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in values.items()}
