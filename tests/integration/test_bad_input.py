@@ -53,7 +53,7 @@ BROKEN = {
           xyzzy: 1
         """,
         ":3: entry: unknown key 'xyzzy': "
-        "known here: command, init_command, limits, network, persist, ports, ready, shm_size, startup_delay",
+        "known here: command, env, init_command, limits, network, persist, ports, ready, shm_size, startup_delay",
     ),
     "missing-key": BrokenConfig(
         """

@@ -222,7 +222,7 @@ def test_jsonl_parallel_habitats_write_whole_lines(engine: DockerEngine, busybox
 
 def test_jsonl_start_is_reported_until_command_ends(habitat: BuiltHabitat) -> None:
     run = habitat.doit("start", put=b"not for it")
-    assert run.code == 1
+    assert run.code == 3
     event_texts = [event["event"] for event in run.events if event["event"] != "command_output"]
     assert event_texts[event_texts.index("habitat_ready") :] == [
         "habitat_ready",
