@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from typing import Any
 
 from doit import cmd_list
@@ -31,10 +32,7 @@ class List(Printing, cmd_list.List):
         if current_project().habitats.names and not any(
             options[key] for key in ("pos_args", "subtasks", "status", "template")
         ):
-            more = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
-            explains = f"`{command_form.command('help')}` explains them"
-            more = f"and {more}: {explains}, `{command_form.command('list')} --all` shows every task"
-            self.outstream.write(f"\n{output.fitted(more, 1, '    ')}\n")
+            self.outstream.write(f"\n{output.fitted(_more(), 1, '    ')}\n")
         return code
 
     def _list_all(self, include_subtasks: bool) -> list[Any]:
@@ -52,6 +50,9 @@ class List(Printing, cmd_list.List):
         kind, name = parse_task(task.name)
         if kind == start.NAME:
             task.doc = description(current_project(), name)
+            if command_form.program() == command_form.HABITAT and not status:
+                task = copy(task)
+                task.name = name  # the phases above it are no tasks for this person either
         if task.doc:
             # A long description is wrapped on a terminal, and indented as far as the template puts {doc}.
             before = template.partition("{doc}")[0].format(name=task.name, status=" ")
@@ -63,3 +64,12 @@ class List(Printing, cmd_list.List):
             self.outstream.write(template.format(name=task.name, doc=task.doc, status=letter))
             return
         super()._print_task(template, task, status, list_deps, tasks)
+
+
+def _more() -> str:
+    """Return the line below the list, which says what else there is."""
+    help_command, all_tasks = command_form.command("help"), command_form.command("list", "--all")
+    if command_form.program() == command_form.HABITAT:
+        return f"`{help_command}` lists all commands, `{all_tasks}` every task that doit knows"
+    verbs = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
+    return f"and {verbs}: `{help_command}` explains them, `{all_tasks}` shows every task"
