@@ -194,6 +194,8 @@ def test_rebuild_and_forget_mark_phases_of_the_named_habitat(
         ("-n 4 setup:one", "-n 4 setup:one"),
         ("--json status", "status --json"),
         ("exec one ls -h", "exec one ls -h"),
+        ("-r jsonl exec:one -- cat -", "-r jsonl exec:one -- cat -"),
+        ("-r jsonl -o x exec one -- ls -a", "-r jsonl -o x exec one -- ls -a"),
         ("exec:one ls -h", "exec:one ls -h"),
         ("exec one -- ls --help", "exec one -- ls --help"),
         ("exec one -h", "help exec"),

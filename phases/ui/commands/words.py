@@ -24,7 +24,7 @@ def command_first(words: Sequence[str]) -> list[str]:
     known = first is not None and _is_known(words[first])
     if is_help:
         return ["help", *([words[first]] if first is not None and known else [])]
-    if first is None or not known:
+    if first is None or not known or _takes_command(words[first]):
         return list(words)
     return [words[first], *words[:first], *words[first + 1 :]]
 
@@ -51,6 +51,12 @@ def _scan(words: Sequence[str]) -> tuple[int | None, bool]:
             break
         position += 1
     return next(iter(plain), None), is_help
+
+
+def _takes_command(word: str) -> bool:
+    """Return whether the words behind a verb are those of a command: its own options are then before it."""
+    verb = verb_named(word.partition(":")[0])
+    return bool(verb and verb.WORDS)
 
 
 def _is_known(word: str) -> bool:
