@@ -70,6 +70,6 @@ def _more() -> str:
     """Return the line below the list, which says what else there is."""
     help_command, all_tasks = command_form.command("help"), command_form.command("list", "--all")
     if command_form.program() == command_form.HABITAT:
-        return f"`{help_command}` lists all commands, `{all_tasks}` every task that doit knows"
+        return f"`{help_command}` lists all commands, `{all_tasks}` all tasks of doit"
     verbs = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
     return f"and {verbs}: `{help_command}` explains them, `{all_tasks}` shows every task"

@@ -80,7 +80,7 @@ class RunCommand(cmd_run.Run):
     def execute(self, params: Any, args: list[str]) -> int:
         if sys.stdout is None:
             return output.lost("it is closed")
-        if isinstance(params["outfile"], str):
+        if isinstance(params["outfile"], str) and params["reporter"] != option.NAME:  # doit opens it later
             params["outfile"] = os.path.abspath(params["outfile"])  # noqa: PTH100 (it stays text, as doit expects)
         run = partial(self._run, params, args)
         return self._recorded(params, run) if params["reporter"] == option.NAME else run()
