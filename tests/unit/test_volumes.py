@@ -631,6 +631,10 @@ def test_workdir_in_volume_in_home_without_that_folder_is_refused(tmp_path: Path
         demo.build()
     (tmp_path / "data/w").mkdir()
     demo.build()
+    (tmp_path / "data/w").rmdir()
+    with pytest.raises(HabitatError, match="WORKDIR: /home/agent/v/w is in the volume ~/v"):
+        runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
+    assert not demo.engine.containers(label="habitat.name=demo"), "the engine would create it then"
 
 
 # Links of the image

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from phases.core.engine.protocol import Engine
-    from phases.core.engine.types import Bind, Container, VolumeMount
+    from phases.core.engine.types import Bind, Container, ImageConfig, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
 
@@ -65,10 +65,7 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
     labels = {**labels, LABEL_PROJECT: project_label(project)}
     env, home = (config.env if config else {}), ""
     if config and host_mounts.need_home(mounts_of(habitat)):
-        from phases.core.container import user_home
-
-        draft = project.temporary_containers.passing_name("shell", habitat.name)
-        home = user_home.in_image(engine, config, draft, habitat)
+        home = _home_with_mounts(project, habitat, config)
         labels = {**labels, LABEL_HOME: home}
     binds = host_mounts.in_home(mounts_of(habitat), home)
 
@@ -86,6 +83,18 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
         engine.remove(container_id)
         raise
     return container
+
+
+def _home_with_mounts(project: Project, habitat: Habitat, image: ImageConfig) -> str:
+    """Return USER's home. Raises ConfigError if a mount point or WORKDIR below it is missing on the host by now."""
+    from phases.core.config.mounts import mountable_paths, volume_conflicts
+    from phases.core.container import user_home
+
+    draft = project.temporary_containers.passing_name("shell", habitat.name)
+    home = user_home.in_image(project.engine, image, draft, habitat)
+    places = {mountable_paths.in_home(volume.dest, home): volume for volume in habitat.volumes}
+    volume_conflicts.check_mount_points(habitat, places)
+    return home
 
 
 def _create(
