@@ -7,3 +7,4 @@ git lfs version
 gh --version
 rg --version
 jq --version
+ps --version
