@@ -133,7 +133,7 @@ def test_split_that_is_interrupted_does_not_wait_for_old_images(demo: DemoProjec
     """The second build removes the images of the first one in the background."""
     may_remove = threading.Event()
     project = demo.run_anew()
-    part = project.anew()
+    part = project.fresh_copy()
     part.connection.tasks.add(lambda: (may_remove.wait(20), None)[1])
     project.connection.hurry()
     begin = time.monotonic()
@@ -146,7 +146,7 @@ def test_split_that_begins_after_an_interrupt_does_not_wait_either(demo: DemoPro
     may_remove = threading.Event()
     project = demo.run_anew()
     project.connection.hurry()
-    part = project.anew()
+    part = project.fresh_copy()
     part.connection.tasks.add(lambda: (may_remove.wait(20), None)[1])
     begin = time.monotonic()
     part.connection.wait_for_tasks()
@@ -158,7 +158,7 @@ def test_engine_that_is_slow_after_a_split_is_reported(demo: DemoProject) -> Non
     project = demo.run_anew()
     seen: list[events.Event] = []
     project.bus.subscribe(seen.append)
-    part = project.anew()
+    part = project.fresh_copy()
     part.engine.timeout.report("waiting")
     part.bus.close()
     project.engine.timeout.report("still waiting")

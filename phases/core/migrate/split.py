@@ -73,7 +73,7 @@ def _count_in_dockerfile(migration: Migration) -> int:
 
 def _build(project: Project, name: str) -> str:
     """Build all phases of a habitat by its files of now. Returns the id of its image. Raises HabitatError."""
-    fresh = project.anew()
+    fresh = project.fresh_copy()
     builder = Builder(fresh)
     try:
         for phase in fresh.phases(name):

@@ -83,7 +83,7 @@ class Project:
         self.habitats = Habitats(root)
         self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.image_index)
 
-    def anew(self) -> Project:
+    def fresh_copy(self) -> Project:
         """Return the project as another run sees it, with nothing read yet.
 
         Its events go to the bus of this project, and it has to end when this one has to.

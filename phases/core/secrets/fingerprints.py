@@ -154,7 +154,7 @@ class OutputCheck:
         before, self._state = self._state, self._look()
         if before == self._state:
             return False
-        self._values = self._today(self._store.anew())
+        self._values = self._today(self._store.fresh_copy())
         return True
 
     @property

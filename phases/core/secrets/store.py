@@ -54,7 +54,7 @@ class SecretStore:
         self._lock = threading.Lock()
         self.of_stopped: dict[str, list[tuple[str, Value]]] = {}
 
-    def anew(self) -> SecretStore:
+    def fresh_copy(self) -> SecretStore:
         """Return a new store, which fetches each secret again."""
         return SecretStore(self._root)
 

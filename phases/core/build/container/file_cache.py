@@ -65,24 +65,24 @@ class FolderCache:
 
     Attributes:
         there: Some of the folders that exist.
-        made: The folders that the build has made, with their modes.
+        modes: The modes of the folders that the build has created.
         others: The paths of files and links that the build has put in.
     """
 
     def __init__(self) -> None:
         self.there: set[str] = set()
-        self.made: dict[str, int] = {}
+        self.modes: dict[str, int] = {}
         self.others: set[str] = set()
 
     def doubt(self) -> None:
         """Forget everything, because a command that is about to run may change it."""
         self.there.clear()
-        self.made.clear()
+        self.modes.clear()
         self.others.clear()
 
     def is_empty_at(self, path: str) -> bool:
         """Return whether there is certainly nothing at a path.
 
-        A folder that the build has made holds only what the build has put there.
+        A folder that the build has created holds only what the build has put there.
         """
-        return posixpath.dirname(path) in self.made and path not in self.made and path not in self.others
+        return posixpath.dirname(path) in self.modes and path not in self.modes and path not in self.others

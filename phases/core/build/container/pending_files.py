@@ -92,7 +92,7 @@ class PendingFiles:
         self.outbox.open()
         for path in self._missing_above(dest):
             self.outbox.add(path, PendingEntry("dir", 0o755, entry.owner, origin=entry.origin))
-            self.folders.made[path] = 0o755
+            self.folders.modes[path] = 0o755
         if entry.kind == "dir":
             before = self._before(dest)
             if before and before.is_dir and not entry.adopt:
@@ -100,7 +100,7 @@ class PendingFiles:
             if before and before.is_dir:
                 entry = replace(entry, mode=before.mode)
             else:
-                self.folders.made[dest] = entry.mode
+                self.folders.modes[dest] = entry.mode
         else:
             self.folders.others.add(dest)
         self.outbox.add(dest, entry)
@@ -117,8 +117,8 @@ class PendingFiles:
     def _before(self, path: str) -> Stat | None:
         """Return what is at `path`, pending folders included."""
         container = self._open()  # the container of the phase before may know more
-        if path in self.folders.made:
-            return Stat(is_dir=True, mode=self.folders.made[path])
+        if path in self.folders.modes:
+            return Stat(is_dir=True, mode=self.folders.modes[path])
         return None if self.folders.is_empty_at(path) else self._engine.stat(container, path)
 
     def _missing_above(self, dest: str) -> list[str]:
