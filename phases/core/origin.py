@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: What a layer is for. Later ones are merged over earlier ones. A habitat may have any number of extends.
-Role: TypeAlias = Literal["system", "extends", "shared", "local"]
+Role: TypeAlias = Literal["system", "extends", "shared", "local", "personal"]
 
 #: All roles, in the order in which layers are merged.
-ROLES: tuple[Role, ...] = ("system", "extends", "shared", "local")
+ROLES: tuple[Role, ...] = ("system", "extends", "shared", "local", "personal")
 
 
 def role_of(layer: str) -> Role:
@@ -25,7 +25,7 @@ class ConfigLayer(Struct, frozen=True):
     """One of the configs that a habitat is merged from.
 
     Attributes:
-        name: "system", "extends/NAME", "shared" or "local".
+        name: "system", "extends/NAME", "shared", "local" or "personal".
         folder: Its folder on the host.
         shown: The folder as a person sees it, relative to the project's root.
         dest: The folder in the habitat with its files, "" for none.

@@ -85,7 +85,7 @@ class Problems:
 
 
 def _place(error: ConfigError) -> tuple[int, str, int, int]:
-    """Return what errors are sorted by: the habitat's own layer comes first, the system's last."""
+    """Return what errors are sorted by: the person's and the habitat's own layer come first."""
     where = error.where
     if not isinstance(where, Origin):
         return -len(ROLES), "", 0, 0

@@ -53,7 +53,8 @@ class TrustRequest(Struct, frozen=True):
 
 def requests_of(habitat: Habitat) -> tuple[TrustRequest, ...]:
     """Return what the person has to agree to."""
-    commands = [_command(secret) for secret in habitat.secrets if secret.command]
+    # The person's own config needs no agreement.
+    commands = [_command(one) for one in habitat.secrets if one.command and one.origin.role != "personal"]
     return (*commands, *(_mount(volume) for volume in habitat.volumes if volume.present and volume.gives_root))
 
 

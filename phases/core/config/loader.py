@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form, layout
 from phases.core.config import names, yaml_tree
+from phases.core.config.layers import personal
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
 from phases.core.origin import ConfigLayer, Origin
@@ -43,6 +44,7 @@ def load(
     texts: Mapping[str, str] | None = None,
     *,
     names_migrate: bool = True,
+    with_personal: bool = True,
 ) -> Habitat:
     """Read, merge, validate and resolve the configs of a habitat.
 
@@ -52,6 +54,7 @@ def load(
         phase_names: The names of all phases.
         texts: From the name of a layer to the text to use in place of its config.yaml.
         names_migrate: Whether the error for a config in the older form names `doit migrate`.
+        with_personal: Whether the person's own config counts, as it does for running habitats.
 
     Raises:
         ConfigError: With the line of the first thing that is wrong; its `others` are the errors of all else.
@@ -60,6 +63,10 @@ def load(
     problems = Problems()
     own = layers_of(root, name)
     layers, read = _with_extends(root, own, trees(own, texts or {}, problems), problems)
+    if with_personal and (layer := problems.attempt(personal.find, None)):
+        layers = (*layers, layer)
+        own_tree = problems.attempt(partial(_tree, layer, None, problems), None)
+        read += [personal.checked(own_tree, problems)] if own_tree else []
     tree = merged(read, problems)
     try:
         return resolve(root, name, layers, tree, tuple(phase_names), problems)

@@ -63,7 +63,7 @@ def resolve(
     scope.layers = [_with_dest(scope, layer) for layer in layers]
     habitat = problems.attempt(lambda: _habitat(scope, name, config, dockerfile_name or "", phases), None)
     if habitat:
-        for check in (persist.check, caches.check, _check_instructions):
+        for check in (persist.check, caches.check, config_secrets.check_personal, _check_instructions):
             with problems:
                 check(habitat)
     problems.raise_all()
@@ -77,6 +77,8 @@ def resolve(
 
 
 def _with_dest(scope: Scope, layer: ConfigLayer) -> ConfigLayer:
+    if layer.role == "personal":
+        return layer
     dest = scope.problems.attempt(lambda: scope.env.get(layer.dest_variable), "")
     return replace(layer, dest=posixpath.join(dest, layer.name) if dest and layer.role == "extends" else dest)
 
@@ -88,6 +90,8 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
     points = sections.Points(scope, phases, has_dockerfile=has_dockerfile)
     hook_commands = sections.hooks(scope, config.hooks, points)
     all_secrets = config_secrets.of_all_layers(scope, config.secrets, [hook.point.phase for hook in hook_commands])
+    with scope.problems:
+        config_secrets.check_replaced(all_secrets)
     secrets = config_secrets.latest(all_secrets)
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
     user_ids = attempt(lambda: uid.user_ids(scope, config.uid), None)
@@ -97,7 +101,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         name=name,
         folder=scope.own.folder,
         description=" ".join(config.description.split()),
-        layers=tuple(scope.layers),
+        layers=tuple(layer for layer in scope.layers if layer.role != "personal"),
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,

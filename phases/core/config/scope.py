@@ -176,7 +176,7 @@ class Scope:
         shown = self.expand(text, *key)
         self.check_path(shown, origin)
         layer = next(layer for layer in self.layers if layer.name == origin.layer)
-        candidates = [layer.folder / shown, self.root / shown]
+        candidates = [layer.folder / shown, *([] if layer.role == "personal" else [self.root / shown])]
         try:
             if shown.startswith(("/", "~")):
                 candidates = [Path(shown).expanduser()]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from phases.core.config import schema
     from phases.core.config.scope import Scope
+    from phases.core.model import Habitat
 
 
 def of_all_layers(scope: Scope, entries: Iterable[schema.SecretKeys], hook_phases: Iterable[str]) -> tuple[Secret, ...]:
@@ -42,6 +43,31 @@ def _secret(scope: Scope, i: int, entry: schema.SecretKeys, phases: Collection[s
         origin=scope.at("secrets", i),
         habitat=scope.own.folder.name,
     )
+
+
+def check_personal(habitat: Habitat) -> None:
+    """Refuse a file of a personal secret that the habitat copies, since the images of one person would lack it.
+
+    Raises ConfigError.
+    """
+    copied = [*(layer.folder for layer in habitat.layers), *(copy.source for copy in habitat.files)]
+    for secret in habitat.secrets:
+        if secret.file and secret.origin.role == "personal":
+            path = secret.file.resolve()
+            if source := next((one for one in copied if path.is_relative_to(one.resolve())), None):
+                problem = f"secret {secret.name}: {secret.file} is in {source}, whose files images get"
+                raise ConfigError(problem, where=secret.origin, remedy="move it out of there")
+
+
+def check_replaced(secrets: Iterable[Secret]) -> None:
+    """Refuse a personal secret with the name of one that builds use. Raises ConfigError."""
+    others: dict[str, Secret] = {}
+    for secret in secrets:
+        if secret.origin.role != "personal":
+            others[secret.name] = secret
+        elif (other := others.get(secret.name)) and other.phases:
+            problem = f"secret {secret.name!r} would replace one that builds use ({other.origin})"
+            raise ConfigError(problem, where=secret.origin, remedy="give yours another name")
 
 
 def _check(scope: Scope, i: int, entry: schema.SecretKeys, phases: Collection[str]) -> None:

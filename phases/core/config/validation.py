@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from phases.core.config import schema
+from phases.core.config.layers import personal
 from phases.core.config.yaml_tree import Tree
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.json_types import dotted
@@ -121,6 +122,8 @@ def _translated(problem: str, types: re.Match[str] | None, path: Key, tree: Tree
 
 def _unknown_key(key: str, path: Key, tree: Tree) -> ConfigError:
     remedy = did_you_mean(key, _known_keys(path))
+    if (key, path) == ("identity", ()):
+        remedy = f"write it into your personal config, {personal.shown_file()}"
     return ConfigError(f"{_prefix(path)}unknown key '{key}'", where=tree.origin_of((*path, key)), remedy=remedy)
 
 

@@ -85,11 +85,11 @@ def _habitat_and_base_env(project: Project, name: str) -> tuple[Habitat, Mapping
     env: Mapping[str, str] = {}
     with contextlib.suppress(EngineUnreachable):
         base = project.assessments.look(name).images.get("base")  # this also finds the base image's id, for a comment
-        habitat = project.habitat(name)
+        habitat = project.habitats.for_others(name)
         if reference := base or habitat.base_id or habitat.base_image:
             config = project.engine.image_config(reference)
             env = config.env if config else {}
-    return project.habitat(name), env
+    return project.habitats.for_others(name), env
 
 
 def _check_triggers(project: Project, habitat: Habitat) -> None:

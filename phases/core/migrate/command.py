@@ -127,7 +127,7 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str], *, split
 def _problems(project: Project, name: str, texts: Mapping[str, str]) -> list[ConfigError]:
     """Return every problem of a habitat's new configs, by file and line; none for configs that load."""
     try:
-        loader.load(project.root, name, NAMES, texts, names_migrate=False)
+        loader.load(project.root, name, NAMES, texts, names_migrate=False, with_personal=False)
     except ConfigError as error:
         return [error, *error.others]
     return []
@@ -171,7 +171,7 @@ def _convert(
     reference, where = interpreter.base(start), parsed.where(start)
     if not reference:
         raise ConfigError("FROM names no image", where=where, remedy="set its ARG: --arg NAME=VALUE")
-    habitat = loader.load(project.root, name, NAMES, texts)
+    habitat = loader.load(project.root, name, NAMES, texts, with_personal=False)
     existing = None
     if files.config is not None:
         env = tuple(str(entry).partition("=")[0] for entry in files.document.get("env") or ())
@@ -207,7 +207,9 @@ def write(project: Project, migration: Migration) -> None:
             backup.keep(folder / DOCKERFILE_REST, migration.old_rest)
         atomic.write_if_changed(folder / DOCKERFILE_REST, migration.rest.encode())
     if not migration.problems:
-        loader.load(project.root, migration.name, NAMES, _texts(migration.config, migration.layers))
+        loader.load(
+            project.root, migration.name, NAMES, _texts(migration.config, migration.layers), with_personal=False
+        )
     for layer in reversed(migration.layers):
         layer.write()
     if not migration.changes_config:

@@ -79,6 +79,12 @@ class Habitats:
             raise habitat
         return habitat
 
+    def for_others(self, name: str) -> Habitat:
+        """Return a habitat as everybody has it, without the person's own config. Raises HabitatError."""
+        habitat = self.get(name)
+        common = loader.load(self._root, name, NAMES, with_personal=False)
+        return replace(common, sources=habitat.sources, base_id=habitat.base_id)
+
     def set_base_id(self, name: str, base_id: str | None) -> Habitat:
         """Record the id of a habitat's base image. Returns the habitat with it."""
         habitat = self.get(name)

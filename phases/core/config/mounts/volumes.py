@@ -136,7 +136,7 @@ class _SourceCheck:
 
     def __init__(self, scope: Scope, habitat: Habitat) -> None:
         self._table = MountTable()
-        layers = [layer.folder for layer in habitat.layers]
+        layers = [layer.folder for layer in scope.layers]
         dockerfiles = [habitat.folder / habitat.dockerfile] if habitat.has_dockerfile else []
         self._own = OwnPlaces(scope.root, layers, self._table, dockerfiles)
         # Links on the way to these are the person's: no habitat can write to the folders above them.

@@ -1,0 +1,161 @@
+"""The personal layer: what a person's running habitats get, whatever their project.
+
+It may hold only what no image and no hash depends on. So nobody's build differs from a teammate's because of it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phases.core.config.schema import Config, EntryKeys
+from phases.core.config.yaml_tree import Tree
+from phases.core.errors import ConfigError, did_you_mean
+from phases.core.json_types import dotted
+from phases.core.origin import ConfigLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.problems import Problems
+
+_SECTIONS = ("entry", "identity", "secrets")
+_ENTRY = ("env", "persist")
+_ALLOWED = "entry.env, entry.persist, identity, and secrets with start: true"
+_REMEDY = "write it into the config of a habitat, or of the shared layer"
+
+# The variables of git for each key of `identity`.
+_IDENTITY = {
+    "name": ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"),
+    "email": ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"),
+}
+
+# The mode bits that let the group or others write.
+_WRITABLE = 0o022
+
+
+def folder() -> Path | None:
+    """Return the folder of the personal config, None for a person without a home.
+
+    It is where platformdirs has it on Linux. Importing that package would take longer than the rest of a config's load.
+    """
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    text = base if base.startswith("/") else os.path.expanduser("~/.config")  # noqa: PTH111 (raises nothing)
+    return Path(text, "habitats") if text.startswith("/") else None
+
+
+def shown_file() -> str:
+    """Return the personal config.yaml as a person sees it."""
+    place = folder()
+    return f"{_shown(place) if place else '~/.config/habitats'}/config.yaml"
+
+
+def _shown(place: Path) -> str:
+    home = os.environ.get("HOME", "").rstrip("/")
+    return f"~/{place.relative_to(home)}" if home and place.is_relative_to(home) else str(place)
+
+
+def find() -> ConfigLayer | None:
+    """Return the personal layer, None without a config. Raises ConfigError if another user could write to it."""
+    place = folder()
+    if place is None or not os.path.lexists(place / "config.yaml"):
+        return None
+    layer = ConfigLayer("personal", place, _shown(place))
+    for path in (place, place / "config.yaml"):
+        _check_own(path, f"{layer.shown}/config.yaml")
+    return layer
+
+
+def _check_own(path: Path, shown: str) -> None:
+    """Check that a path belongs to the person alone, since commands of its secrets run without a question."""
+    try:
+        info = path.stat()
+    except OSError as error:
+        raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
+    sudo = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
+    owners = {0, os.geteuid(), *([int(sudo)] if sudo.isdecimal() else [])}
+    if info.st_uid not in owners or info.st_mode & _WRITABLE:
+        remedy = f"make it yours alone: chown $(id -u) {path}; chmod go-w {path}"
+        raise ConfigError("another user could write to your personal config", where=shown, remedy=remedy)
+
+
+def checked(tree: Tree, problems: Problems) -> Tree:
+    """Return a personal config as one of `entry` and `secrets`, without the keys that don't belong there.
+
+    Args:
+        tree: The config as it was read.
+        problems: Collects an error for each such key.
+    """
+    sections = dict(_mapping(tree))
+    for key in [key for key in sections if key not in _SECTIONS and key in Config.__struct_encode_fields__]:
+        problems.add(_misplaced(sections.pop(key), key))
+    if entry := sections.get("entry"):
+        keys = dict(_mapping(entry))
+        for key in [key for key in keys if key not in _ENTRY and key in EntryKeys.__struct_encode_fields__]:
+            problems.add(_misplaced(keys.pop(key), "entry", key))
+        if isinstance(entry.value, dict):
+            sections["entry"] = Tree(keys, entry.origin, entry.is_wrong)
+    if (secrets := sections.get("secrets")) and isinstance(secrets.value, list):
+        rows = [one for i, one in enumerate(secrets.value) if _is_for_start(one, i, problems)]
+        sections["secrets"] = Tree(rows, secrets.origin, secrets.is_wrong)
+    if identity := sections.pop("identity", None):
+        _add_identity(sections, identity, problems)
+    return Tree(sections, tree.origin, tree.is_wrong)
+
+
+def _mapping(tree: Tree) -> dict[str, Tree]:
+    return tree.value if isinstance(tree.value, dict) else {}
+
+
+def _misplaced(tree: Tree, *key: str | int) -> ConfigError:
+    problem = f"{dotted(*key)} can't be in the personal config, which may have {_ALLOWED}"
+    return ConfigError(problem, where=tree.origin, remedy=_REMEDY)
+
+
+def _is_for_start(secret: Tree, i: int, problems: Problems) -> bool:
+    """Return whether a secret is for running habitats only. Otherwise an error is collected."""
+    keys = _mapping(secret)
+    if (phases := keys.get("phases")) and phases.value is not None:
+        problems.add(_misplaced(phases, "secrets", i, "phases"))
+        return False
+    start = keys.get("start")
+    if keys and (start is None or str(start.value).lower() not in ("true", "1")):
+        problem = f"secrets[{i}] is for no running habitat, and the personal config may have only such secrets"
+        problems.add(ConfigError(problem, where=(start or secret).origin, remedy="write start: true"))
+        return False
+    return True
+
+
+def _add_identity(sections: dict[str, Tree], identity: Tree, problems: Problems) -> None:
+    """Put the variables of git before those of `entry.env`, which may set others."""
+    with problems:
+        variables = list(_git_variables(identity))
+        entry = sections.get("entry") or Tree({}, identity.origin)
+        env = _mapping(entry).get("env")
+        if not isinstance(entry.value, dict | None) or (env and not isinstance(env.value, list | None)):
+            return  # the schema refuses it
+        rows = env.value if env and isinstance(env.value, list) else []
+        merged = Tree([*variables, *rows], env.origin if env else identity.origin)
+        sections["entry"] = Tree({**_mapping(entry), "env": merged}, entry.origin, entry.is_wrong)
+
+
+def _git_variables(identity: Tree) -> Iterator[Tree]:
+    if not isinstance(identity.value, dict):
+        if identity.value is None:
+            return
+        raise ConfigError(f"identity must be a mapping, is {identity.kind}", where=identity.origin, remedy=_example())
+    for key, tree in identity.value.items():
+        if key not in _IDENTITY:
+            remedy = did_you_mean(key, _IDENTITY)
+            raise ConfigError(f"identity: unknown key '{key}'", where=tree.origin, remedy=remedy)
+        text = tree.value
+        if not isinstance(text, str) or not text.strip() or not text.isprintable() or set("<>") & set(text):
+            problem = f"identity.{key} must be one line of text, without < and >"
+            raise ConfigError(problem, where=tree.origin, remedy=_example())
+        value = text.replace("$", "$$")
+        yield from (Tree(f"{variable}={value}", tree.origin) for variable in _IDENTITY[key])
+
+
+def _example() -> str:
+    return "write it like identity: {name: Ada Lovelace, email: ada@example.org}"
