@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "problems": "origin errors",
     "port": "origin errors",
     "masking": "",
-    "files": "origin json_types url_credentials errors",
+    "files": "origin json_types url_credentials errors layout",
     "variables": "origin json_types errors problems",
     "hooks": "origin",
     "agent_text": "origin",

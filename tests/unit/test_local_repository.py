@@ -53,6 +53,7 @@ def test_clone_of_bundle_has_branches_tags_and_remote_of_the_repository(project:
     git(project, "branch", "other")
     (project / "new").write_text("x")
     (project / "one").write_text("changed")
+    write(project, ".habitats/app/config.yaml", "")
     bundle = git_bundle.write(project, tmp_path / "bundle")
     assert bundle == ("https://example.org/app.git", "main", 2)
     assert clone(tmp_path / "bundle", tmp_path / "clone", bundle.origin, bundle.branch) == (

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from phases.core import url_credentials
+from phases.core import layout, url_credentials
 from phases.core.errors import StepError
 
 # The environment of git: the person's, without variables by which a hook or a config redirects it.
@@ -26,7 +26,7 @@ class Bundle(NamedTuple):
     Attributes:
         origin: The URL that the repository itself was cloned from; "" if it has none, or one with a password.
         branch: The branch that is checked out, "" for none.
-        uncommitted: The number of changed and new files, which the bundle doesn't have.
+        uncommitted: The number of changed and new files outside of `.habitats/`, which the bundle doesn't have.
     """
 
     origin: str
@@ -52,7 +52,9 @@ def write(top: Path, target: Path) -> Bundle:
         raise _error(top, "has no commit", "commit something there")
     _git(top, "bundle", "create", "--quiet", str(target), "HEAD", "--branches", "--tags")
     origin = _git(top, "config", "--default", "", "remote.origin.url")
-    changes = _git(top, "status", "--porcelain", "--ignore-submodules=all")
+    changes = _git(
+        top, "status", "--porcelain", "--ignore-submodules=all", "--", ":/", f":(exclude,top){layout.HIDDEN}"
+    )
     branch = _git(top, "branch", "--show-current")
     return Bundle("" if url_credentials.credential_in(origin) else origin, branch, len(changes.splitlines()))
 
