@@ -267,6 +267,14 @@ def clear_locks(engine: DockerEngine, name: str) -> None:
 # For the tests of the whole program on the real engine
 
 
+def clones_of_one_repository(*folders: Path) -> None:
+    """Give each folder a git repository with the same origin. Nothing is fetched."""
+    for folder in folders:
+        subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+        origin = ["remote", "add", "origin", "https://example.org/habitats-test/clones"]
+        subprocess.run(["git", "-C", str(folder), *origin], check=True)
+
+
 def fresh_name() -> str:
     """As the `name` fixture gives it, for what lives longer than a test; ends with `clear`."""
     return f"{PREFIX}-{uuid.uuid4().hex[:8]}"

@@ -207,10 +207,11 @@ class Freshness(UptodateCalculator):
         """Write the stamp of a snapshot that has none, as in a fresh clone or after a killed run."""
         self.project.slices.keep(self.project.habitat(self.habitat), self.phase)
         image_index, phases = self.project.image_index, self.project.phases(self.habitat)
-        own = image_index.tagged(image_labels.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
+        name = self.project.names.of(self.habitat)
+        own = image_index.tagged(image_labels.snapshot_tag(name, self.phase)) if self.phase.SNAPSHOT else None
         labels = own.labels if own else {}
         before = last_snapshot(phases, self.phase)
-        parent = image_index.tagged(image_labels.snapshot_tag(self.habitat, before)) if before else None
+        parent = image_index.tagged(image_labels.snapshot_tag(name, before)) if before else None
         task.values = {
             "hash": digest,
             "parent": labels.get(image_labels.LABEL_PARENT) or (parent.id if parent else ""),

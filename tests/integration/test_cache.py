@@ -111,6 +111,8 @@ def test_final_and_stamps_removed_runs_verify_and_test_again(habitat: FullHabita
 
 def test_copied_project_builds_nothing(habitat: FullHabitat, tmp_path: Path) -> None:
     shutil.copytree(habitat.project.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".stamps"))
+    (tmp_path / ".stamps").mkdir()
+    shutil.copy(habitat.project.root / ".stamps/_project.json", tmp_path / ".stamps")  # it is the same project
     before = snapshots(habitat.name)
     result = Project(tmp_path).doit(habitat.task("final"))
     assert result.code == 0, result.out

@@ -15,6 +15,7 @@ from conftest import (
     Project,
     RunningDoit,
     clear,
+    clones_of_one_repository,
     docker,
     fresh_name,
     inspect,
@@ -281,6 +282,7 @@ def clones(tmp_path: Path, busybox: str, names: list[str]) -> list[ProjectWithHa
     folders = [tmp_path / word for word in ("one", "two")]
     for folder in folders:
         folder.mkdir()
+    clones_of_one_repository(*folders)
     return [ProjectWithHabitats(folder, busybox, names) for folder in folders]
 
 

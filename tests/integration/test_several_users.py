@@ -9,7 +9,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PREFIX, Project, RunningDoit, clear, docker, fresh_name, left_containers, wait_until
+from conftest import (
+    PREFIX,
+    Project,
+    RunningDoit,
+    clear,
+    clones_of_one_repository,
+    docker,
+    fresh_name,
+    left_containers,
+    snapshots,
+    wait_until,
+)
 
 from phases.core.engine import lock_volumes
 
@@ -77,6 +88,7 @@ class TwoClones:
             place = root / f"clone{number}"
             place.mkdir()
             self.clones.append(Project(place))
+        clones_of_one_repository(*(clone.root for clone in self.clones))
         self.write()
 
     def write(
@@ -283,6 +295,38 @@ def test_start_while_other_clone_leaves_runs_its_command(clones: TwoClones) -> N
             for result in (first.end(), second.end()):
                 assert result.code == 0, result.out
                 assert "hello" in result.out.splitlines(), result.out
+
+
+@pytest.mark.guarantee("projects-apart-on-one-engine")
+def test_two_projects_with_habitat_of_same_name_leave_each_other_alone(
+    tmp_path: Path, engine: DockerEngine, busybox: str
+) -> None:
+    name, folder = fresh_name(), fresh_name()
+    qualified = f"{folder}.{name}"
+    projects = []
+    for number, place in enumerate((tmp_path / "one", tmp_path / folder)):
+        place.mkdir()
+        projects.append(Project(place))
+        more = f"entry: {{persist: [/srv/]}}\nsetup: {{root: [echo {number} >/made]}}\n"
+        projects[-1].habitat(name, f"base_image: {busybox}\nenv: [USER=root]\n{more}")
+    one, two = projects
+    try:
+        for project in projects:
+            result = project.doit(f"start:{name}", "--detach")
+            assert result.code == 0, result.out
+        assert f"habitat-{name} is of the project in {one.root}: images, containers and volumes" in result.out
+        before = snapshots(name)
+        for number, container in enumerate((f"habitat-{name}", f"habitat-{qualified}")):
+            assert docker("exec", container, "cat", "/made").strip() == str(number)
+        assert two.doit("destroy", "--yes", name).code == 0
+        assert two.doit("clean", name).code == 0
+        assert snapshots(qualified) == {}
+        assert snapshots(name) == before
+        assert [row.running for row in engine.containers(name_prefix=f"habitat-{name}")] == [True]
+        assert one.doit(f"final:{name}").ran == []
+    finally:
+        clear(engine, name)
+        clear(engine, qualified)
 
 
 @pytest.mark.guarantee("only-leftovers-of-ended-processes")

@@ -92,6 +92,7 @@ class PhaseUnderTest:
             engine=self.engine,
             emit=self.seen.append,
             log=self.root / ".stamps/demo" / f"{slug(named(self.phase))}.log",
+            engine_name="demo",
             container_name="build",
             remover=remover,
             pool=ContainerPool(remover.remove),

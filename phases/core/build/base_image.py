@@ -91,7 +91,7 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
         folder = stack.enter_context(temporary_folder(work.log.parent)) if hidden else None
         context = DockerfileArchive(archive.finish(), step.context.dockerfile.path, hidden, folder)
         try:
-            tag = image_labels.dockerfile_tag(work.habitat.name)
+            tag = image_labels.dockerfile_tag(work.engine_name)
             return work.engine.build(context, tag, show, work.secrets)
         except EngineUnreachable:
             raise

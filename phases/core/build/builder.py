@@ -103,6 +103,7 @@ class Builder:
         self._locks.acquire(name)
         self.project.maker.check()  # the wait for the lock may have been long
         remove_leftovers(self.project, name)
+        self.project.names.confirm(name, lambda text: self.project.bus.emit(events.Notice(name, text)))
         return was_stale and phase.NAME not in self.project.assess(name).stale
 
     def _check_predecessors(self, name: str, phase: Phase) -> None:
@@ -138,7 +139,7 @@ class Builder:
             return None
         self._shared.note(name, follows=True)
         project.slices.keep(project.habitat(name), phase)
-        tag = image_labels.snapshot_tag(name, phase)
+        tag = image_labels.snapshot_tag(project.names.of(name), phase)
         project.bus.emit(events.PhaseShared(name, phase.NAME, shared.habitat, tag, shared.image.id))
         digest, seconds = project.slices.hash(project.habitat(name), phase), image_labels.seconds(shared.image.labels)
         return PhaseResult(digest, project.assessments.parent_id(name, phase), seconds)
@@ -163,7 +164,7 @@ class Builder:
         project.slices.keep(project.habitat(name), phase)
         self._known_files.save(name)
         result = PhaseResult(project.slices.hash(project.habitat(name), phase), parent, time.monotonic() - started)
-        tag = image_labels.snapshot_tag(name, phase) if image else ""
+        tag = image_labels.snapshot_tag(project.names.of(name), phase) if image else ""
         project.bus.emit(events.PhaseFinished(name, phase.NAME, result.seconds, tag, image.id if image else ""))
         return result
 
@@ -201,6 +202,7 @@ class Builder:
             locks=project.locks,
             emit=project.bus.emit,
             log=project.log_path(name, phase),
+            engine_name=project.names.of(name),
             container_name=project.temporary_containers.build_name(name, phase),
             draft_name=project.temporary_containers.draft_name(name),
             remover=self._pools.remover,

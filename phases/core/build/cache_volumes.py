@@ -169,7 +169,7 @@ class _CachePaths:
                 archive.add(folder, "dir", 0o755, self._points.owner_of(folder))
             self._engine.put_archive(self._container, "/", archive.finish())
         # The labels of a build container name no habitat. With this one, the image of a killed run is found.
-        image_id = self._engine.commit(self._container, [f"LABEL {LABEL_NAME}={self._work.habitat.name}"], COMMENT)
+        image_id = self._engine.commit(self._container, [f"LABEL {LABEL_NAME}={self._work.engine_name}"], COMMENT)
         self._work.known_files[image_id] = self._contents.sure
         return replace(self._image, id=image_id)
 

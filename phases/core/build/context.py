@@ -65,6 +65,7 @@ class PhaseContext(Struct, frozen=True):
         engine: The engine.
         emit: Takes events.
         log: The path of the phase's log.
+        engine_name: The name of the habitat on the engine.
         container_name: The name of its container.
         remover: Removes a container in the background.
         binds: The folders of the host that are mounted.
@@ -84,6 +85,7 @@ class PhaseContext(Struct, frozen=True):
     engine: Engine
     emit: Callable[[Event], None]
     log: Path
+    engine_name: str
     container_name: str
     remover: BackgroundRemover
     binds: tuple[Bind, ...] = ()

@@ -132,7 +132,7 @@ class _PhaseExecutor:
         volume_mounts.make(work, self.image, self.container)
         if self._volumes and any(isinstance(step, protocol.Run) for step in self._plan):
             # As with caches, this label makes it possible to find the image of a killed run.
-            label = f"LABEL {image_labels.LABEL_NAME}={work.habitat.name}"
+            label = f"LABEL {image_labels.LABEL_NAME}={work.engine_name}"
             self._image = replace(self.image, id=self.container.commit([label]))
             self.leave_container()
             self._mounts_volumes = True
@@ -159,7 +159,7 @@ class _PhaseExecutor:
                 self._start_from(step.reference)
                 base_image.report_on_build(self.work, step, self.image)
             case protocol.FromDockerfile():
-                self._temporary_tag = image_labels.dockerfile_tag(self.work.habitat.name)
+                self._temporary_tag = image_labels.dockerfile_tag(self.work.engine_name)
                 self._start_from(base_image.build(self.work, step, self._output.line))
             case protocol.Run():
                 self._run_command(step)
@@ -252,6 +252,6 @@ class _PhaseExecutor:
         if self._container is None or (isinstance(error, EngineError) and not self._container.id):
             build_failure.forget_older(work)
             return
-        labels = image_labels.labels(work.habitat.name, work.phase, self.image.id, seconds)
+        labels = image_labels.labels(work.engine_name, work.phase, self.image.id, seconds)
         labels |= build_failure.describe(work, self._step, error, self._commands.folder, self._caches).labels()
         build_failure.keep(work, error, lambda: self.commit(labels))

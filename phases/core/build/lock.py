@@ -59,7 +59,8 @@ class BuildLock:
 
 
 def _lock_of(project: Project, name: str) -> BuildLock:
-    return BuildLock(FileLock(project.state_folder(name) / "lock"), project.locks.lock(f"build {name}"))
+    of_engine = project.locks.lock(f"build {project.names.of(name)}")
+    return BuildLock(FileLock(project.state_folder(name) / "lock"), of_engine)
 
 
 def _tell_of_holder(project: Project, name: str, holder: str) -> None:

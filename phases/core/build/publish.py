@@ -98,6 +98,7 @@ class Publisher:
         project = self._project
         environment = self._snapshots.environment_digest_of(habitat.name, phase) if phase.SNAPSHOT else ""
         images_before = self._dockerfile_images(habitat) if phase.ID == 0 else {}
+        project_labels = project.identity.labels
 
         def labels(parent: str, seconds: float) -> dict[str, str]:
             is_base = phase.ID == 1 and not habitat.has_dockerfile
@@ -110,7 +111,8 @@ class Publisher:
             phases = habitat_phases(habitat)
             return {
                 **{image_labels.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
-                **image_labels.labels(habitat.name, phase, parent, seconds),
+                **image_labels.labels(project.names.of(habitat.name), phase, parent, seconds),
+                **project_labels,
                 image_labels.LABEL_ENVIRONMENT_DIGEST: environment,
                 **self._label_of_images(habitat, phase, parent, images_before),
                 **_label_of_hooks(habitat, phase),

@@ -37,7 +37,7 @@ class SharedSnapshots:
         digest_of = partial(self.environment_digest_of, name)
         index = project.image_index
         images = (image for image in index.all() if not dockerfile_images.moved(image.labels, index))
-        return sharing.shareable(name, self.phases(name), assessment, images, digest_of)
+        return sharing.shareable(project.names.of(name), self.phases(name), assessment, images, digest_of)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases that may be taken over: all before the first one that was forgotten (`doit forget`)."""

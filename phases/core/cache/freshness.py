@@ -89,7 +89,12 @@ class _LastBuild(Struct, frozen=True):
 
 
 def assess(
-    habitat: str, phases: Sequence[Phase], hashes: Mapping[str, str], image_index: ImageIndex, stamps: Stamps
+    habitat: str,
+    phases: Sequence[Phase],
+    hashes: Mapping[str, str],
+    image_index: ImageIndex,
+    stamps: Stamps,
+    engine_name: str = "",
 ) -> Assessment:
     """Find out which phases of a habitat are up to date.
 
@@ -99,10 +104,17 @@ def assess(
         hashes: Phase name to the hash of today's slice.
         image_index: The images on the engine.
         stamps: The stamps of the project.
+        engine_name: The habitat's name on the engine, if that is another one.
     """
-    builds = [_last_build(habitat, phase, hashes[phase.NAME], image_index, stamps) for phase in phases]
-    final = image_index.tagged(final_tag(habitat))
-    final_flaw = "" if final and final.id == _id(builds[-1]) else f"{final_tag(habitat)} is not {builds[-1].tag}"
+    name = engine_name or habitat
+    builds = [
+        _last_build(
+            snapshot_tag(name, phase), task_name(phase, habitat), phase, hashes[phase.NAME], image_index, stamps
+        )
+        for phase in phases
+    ]
+    final = image_index.tagged(final_tag(name))
+    final_flaw = "" if final and final.id == _id(builds[-1]) else f"{final_tag(name)} is not {builds[-1].tag}"
     stale = _stale(builds, final_flaw)
     last_hashes = {
         build.phase.NAME: _last_hash(builds[index:]) for index, build in enumerate(builds) if build.phase.NAME in stale
@@ -115,8 +127,7 @@ def assess(
     )
 
 
-def _last_build(habitat: str, phase: Phase, today: str, image_index: ImageIndex, stamps: Stamps) -> _LastBuild:
-    tag, task = snapshot_tag(habitat, phase), task_name(phase, habitat)
+def _last_build(tag: str, task: str, phase: Phase, today: str, image_index: ImageIndex, stamps: Stamps) -> _LastBuild:
     stamp = stamps.read(task)
     snapshot = image_index.tagged(tag) if phase.SNAPSHOT else None
     return _LastBuild(

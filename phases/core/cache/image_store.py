@@ -12,6 +12,7 @@ from phases.registry import PHASES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from phases.core.cache.engine_names import EngineNames
     from phases.core.cache.image_index import ImageIndex
     from phases.core.cache.removals import ImageRemovals
     from phases.core.engine.protocol import Engine
@@ -26,21 +27,23 @@ class ImageStore:
         engine: The engine.
         image_index: The images of the engine.
         removals: Removes images in the background.
+        names: The names of the habitats on the engine.
     """
 
-    def __init__(self, engine: Engine, image_index: ImageIndex, removals: ImageRemovals) -> None:
+    def __init__(self, engine: Engine, image_index: ImageIndex, removals: ImageRemovals, names: EngineNames) -> None:
         self._engine = engine
         self._image_index = image_index
         self._removals = removals
+        self._names = names
 
     def publish(self, name: str, phase: Phase, image: Image) -> None:
         """Move a phase's tag to its new image, and remove the replaced image unless something uses it.
 
         The last phase has two tags. They are on two images if a run was killed while it moved them.
         """
-        tags = [image_labels.snapshot_tag(name, phase)]
+        tags = [image_labels.snapshot_tag(self._names.of(name), phase)]
         if phase.NAME == "final":
-            tags.append(image_labels.final_tag(name))
+            tags.append(image_labels.final_tag(self._names.of(name)))
         replaced = {old.id for tag in tags if (old := self._image_index.tagged(tag))} - {image.id}
         for tag in tags:
             self._engine.tag(image.id, tag)
@@ -50,7 +53,7 @@ class ImageStore:
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
         """Tag the image of a failed phase. A habitat keeps one such image, of the last failure."""
-        tag = image_labels.failed_tag(name, phase)
+        tag = image_labels.failed_tag(self._names.of(name), phase)
         before = self._failed(name, PHASES)
         self._engine.tag(image, tag)
         if replaced := before.pop(tag, None):
@@ -68,7 +71,8 @@ class ImageStore:
 
     def failed(self, name: str) -> tuple[Phase, Image] | None:
         """Return the phase that failed last and its image; None if no image is kept."""
-        kept = ((phase, self._image_index.tagged(image_labels.failed_tag(name, phase))) for phase in PHASES)
+        tags = ((phase, image_labels.failed_tag(self._names.of(name), phase)) for phase in PHASES)
+        kept = ((phase, self._image_index.tagged(tag)) for phase, tag in tags)
         return next(((phase, image) for phase, image in kept if image), None)
 
     def untag(self, name: str, phases: Sequence[Phase]) -> int:
@@ -85,7 +89,7 @@ class ImageStore:
         count = self._count_untagged(tagged)
         images = {image.id: set(image.tags) for image in self._image_index.all()}
         last = (image for image in dict.fromkeys(tagged.values()) if images.get(image, set()) <= tagged.keys())
-        with self._removals.of_untagged(name, list(last)):
+        with self._removals.of_untagged(self._names.of(name), list(last)):
             for tag in tagged:
                 self._engine.untag(tag)
         self._image_index.drop(tagged)
@@ -102,42 +106,48 @@ class ImageStore:
 
     def _tagged(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
         """Return the tags of phases, from the last to the first, with the ids of their images."""
-        tags = [image_labels.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
+        tags = [image_labels.snapshot_tag(self._names.of(name), phase) for phase in reversed(phases) if phase.SNAPSHOT]
         if any(phase.NAME == "final" for phase in phases):
-            tags.insert(0, image_labels.final_tag(name))
+            tags.insert(0, image_labels.final_tag(self._names.of(name)))
         known = {tag: image.id for tag in tags if (image := self._image_index.tagged(tag))}
         return self._failed(name, phases) | known
 
     def _failed(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
         """Return the tags of failed phases, with the ids of their images."""
-        tags = [image_labels.failed_tag(name, phase) for phase in phases]
+        tags = [image_labels.failed_tag(self._names.of(name), phase) for phase in phases]
         return {tag: image.id for tag in tags if (image := self._image_index.tagged(tag))}
 
     def is_of(self, name: str, image: str) -> bool:
         """Return whether the image with this id belongs to the habitat, or belonged to it until it was replaced."""
+        engine_name = self._names.of(name)
         tags = next((known.tags for known in self._image_index.all() if known.id == image), ())
         if tags:
-            return any(tag.startswith(f"{image_labels.repository(name)}:") for tag in tags)
-        return self._image_index.labels_of(image).get(image_labels.LABEL_NAME) == name and self._is_committed_here(
-            image
-        )
+            return any(tag.startswith(f"{image_labels.repository(engine_name)}:") for tag in tags)
+        labels = self._image_index.labels_of(image)
+        return labels.get(image_labels.LABEL_NAME) == engine_name and self._is_committed_here(image)
 
     def has_untagged(self, name: str) -> bool:
         """Return whether `sweep` may find something to remove."""
-        return bool(self._untagged(name)) or self._removals.are_left(name, self._image_index.all())
+        return bool(self._untagged(name)) or self._removals.are_left(self._names.of(name), self._image_index.all())
 
     def _untagged(self, name: str) -> list[Image]:
         """Return the untagged images with the habitat's label. An image that a person made from one has it, too."""
-        images = self._image_index.all()
-        return [image for image in images if not image.tags and image.labels.get(image_labels.LABEL_NAME) == name]
+        return [
+            image for image in self._image_index.all() if not image.tags and self._names.is_label(name, image.labels)
+        ]
 
     def sweep(self, name: str) -> None:
-        """Remove the habitat's images that have no tag and no container: replaced ones, and those of killed runs."""
+        """Remove the habitat's images that have no tag and no container: replaced ones, and those of killed runs.
+
+        Raises:
+            Conflict: Another project has built images under the habitat's name.
+        """
         self._image_index.refresh()
-        if self._image_index.tagged(image_labels.dockerfile_tag(name)):
-            self._engine.untag(image_labels.dockerfile_tag(name))
+        self._names.check(name)
+        if self._image_index.tagged(image_labels.dockerfile_tag(self._names.of(name))):
+            self._engine.untag(image_labels.dockerfile_tag(self._names.of(name)))
             self._image_index.refresh()
-        self._removals.resume(name, self._image_index.all())
+        self._removals.resume(self._names.of(name), self._image_index.all())
         for image in self._untagged(name):
             if self._is_committed_here(image.id):
                 self._removals.remove(image.id)

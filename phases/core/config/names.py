@@ -23,8 +23,17 @@ IMAGE = re.compile(
 # The most characters of a whole reference, of which 255 are for the path.
 _MAX_IMAGE = 480
 
+# The most characters of a project's name, which is before that of the habitat then: `habitat-PROJECT.NAME`.
+_MAX_PROJECT = 28
+
 #: The rule for the name of a habitat, as a remedy.
 HABITAT_NAME_RULE = f"at most {_MAX_NAME} lower-case letters and digits, with single . _ or - between them"
+
+#: The name of a project.
+PROJECT = re.compile(_NAME)
+
+#: The rule for the name of a project, as a remedy.
+PROJECT_NAME_RULE = f"at most {_MAX_PROJECT} lower-case letters and digits, with single . _ or - between them"
 
 #: The name of a user. useradd refuses longer ones.
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
@@ -42,6 +51,16 @@ SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 def is_habitat_name(name: str) -> bool:
     """Return whether `name` can be the name of a habitat."""
     return len(name) <= _MAX_NAME and bool(HABITAT.fullmatch(name))
+
+
+def is_project_name(name: str) -> bool:
+    """Return whether `name` can be the name of a project."""
+    return len(name) <= _MAX_PROJECT and bool(PROJECT.fullmatch(name))
+
+
+def as_project_name(folder: str) -> str:
+    """Return the name of a folder as a name of a project: other characters than letters and digits become a -."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.lower())[:_MAX_PROJECT].strip("-") or "project"
 
 
 def is_image_name(text: str) -> bool:

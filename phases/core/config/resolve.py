@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -52,8 +53,9 @@ def resolve(
     if problems.lacks_layer or (problems and env and holds_wrong(env)):
         problems.raise_all()  # what is left needs the variables
     scope = Scope(root, layers, tree, config.env, problems)
-    with problems:
-        _check_name(scope, name, config)
+    for check_name in (partial(_check_name, scope, name, config), partial(_check_project, scope, config)):
+        with problems:
+            check_name()
     dockerfile_name = problems.attempt(lambda: _dockerfile(scope, config), None)
     # An unknown key may be a misspelt base_image.
     if dockerfile_name is not None and not (tree.is_wrong or scope.is_wrong("base_image")):
@@ -151,6 +153,18 @@ def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
             where=scope.at("name"),
             remedy="give both one name, or leave the key out",
         )
+
+
+def _check_project(scope: Scope, config: schema.Config) -> None:
+    if not config.project:
+        return
+    where = scope.at("project")
+    if where.layer != "shared":
+        remedy = "write it into the shared config.yaml"
+        raise ConfigError("project: is allowed only in the shared layer", where=where, remedy=remedy)
+    if not names.is_project_name(config.project):
+        problem = f"project: {config.project!r} can't name a project"
+        raise ConfigError(problem, where=where, remedy=f"use {names.PROJECT_NAME_RULE}")
 
 
 def _dockerfile(scope: Scope, config: schema.Config) -> str:

@@ -20,6 +20,10 @@ _DROPPED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"
 _OPTIONS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
 
 
+# How many clones of clones are followed to the first repository.
+_MOST_CLONES = 5
+
+
 class Bundle(NamedTuple):
     """A bundle.
 
@@ -38,6 +42,35 @@ def top_of(folder: Path) -> Path | None:
     """Return the folder of the repository that a folder is in, None if it is in none."""
     real = Path(os.path.realpath(folder))
     return next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), None)
+
+
+def origin_of(folder: Path) -> str:
+    """Return words that are equal for the same folder in all clones of a repository; "" if it is in none.
+
+    They are the URL that the repository was cloned from, without scheme, user and password, else the folder of the
+    repository itself, and the place of `folder` in it.
+    """
+    top = top_of(folder)
+    if top is None:
+        return ""
+    try:
+        return f"{_first_origin(top, _MOST_CLONES)} {Path(os.path.realpath(folder)).relative_to(top)}"
+    except StepError:
+        return ""  # there is no git, or it doesn't trust the owner of the folder
+
+
+def _first_origin(repository: Path, depth: int) -> str:
+    """Return the origin of a repository; if that is a repository of this machine, the origin of that one."""
+    url = _git(repository, "config", "--default", "", "remote.origin.url")
+    path = repository / Path(url.removeprefix("file://")).expanduser()
+    if url and depth and path.is_dir():
+        return _first_origin(path, depth - 1)
+    if not url or path.is_dir():
+        common = _git(repository, "rev-parse", "--git-common-dir")  # one for all work trees
+        return os.path.realpath(repository / common)
+    address = url.partition("://")[2] or url.replace(":", "/", 1)  # host:path is a URL of ssh
+    host, _, rest = address.partition("/")
+    return f"{host.rpartition('@')[2].lower()}/{rest.strip('/').removesuffix('.git')}"
 
 
 def write(top: Path, target: Path) -> Bundle:

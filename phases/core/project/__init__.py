@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core import events
+from phases.core.cache.engine_names import EngineNames
 from phases.core.cache.image_index import ImageIndex
+from phases.core.cache.project_identity import ProjectIdentity
 from phases.core.cache.slices import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.cache.temporary_containers import TemporaryContainers
@@ -47,6 +49,8 @@ class Project:
         maker: Makes containers until the run is told to stop.
         temporary_containers: The temporary containers of this project.
         cleanups: What ends the session or the temporary container that this run has open.
+        identity: Tells what this project made on the engine from what others did.
+        names: The names of the habitats on the engine.
     """
 
     def __init__(
@@ -81,7 +85,9 @@ class Project:
         self.cleanups = Cleanups(self.bus, self.connection)
         self.temporary_containers = TemporaryContainers(root, lambda: self.engine)
         self.habitats = Habitats(root)
-        self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.image_index)
+        self.identity = ProjectIdentity(root)
+        self.names = EngineNames(root, self.identity, lambda: self.image_index, lambda: self.engine)
+        self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.image_index, self.names)
 
     def fresh_copy(self) -> Project:
         """Return the project as another run sees it, with nothing read yet.
@@ -121,7 +127,8 @@ class Project:
         from phases.core.cache.image_store import ImageStore
         from phases.core.cache.removals import ImageRemovals
 
-        return ImageStore(self.engine, self.image_index, ImageRemovals(self.engine, self.connection.tasks.add))
+        removals = ImageRemovals(self.engine, self.connection.tasks.add)
+        return ImageStore(self.engine, self.image_index, removals, self.names)
 
     # Habitats
 

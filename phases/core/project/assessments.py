@@ -11,6 +11,7 @@ from phases.registry import habitat_phases, last_snapshot, named
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from phases.core.cache.engine_names import EngineNames
     from phases.core.cache.freshness import Assessment
     from phases.core.cache.image_index import ImageIndex
     from phases.core.cache.slices import SliceStore
@@ -28,15 +29,22 @@ class Assessments:
         slices: Keeps their slices.
         stamps: The records of doit.
         image_index: Returns the images of the engine.
+        names: The names of the habitats on the engine.
     """
 
     def __init__(
-        self, habitats: Habitats, slices: SliceStore, stamps: Stamps, image_index: Callable[[], ImageIndex]
+        self,
+        habitats: Habitats,
+        slices: SliceStore,
+        stamps: Stamps,
+        image_index: Callable[[], ImageIndex],
+        names: EngineNames,
     ) -> None:
         self._habitats = habitats
         self._slices = slices
         self._stamps = stamps
         self._image_index = image_index
+        self._names = names
         self._assessed: dict[str, Assessment] = {}
 
     def assess(self, name: str) -> Assessment:
@@ -74,7 +82,7 @@ class Assessments:
         image = self.assess(name).images.get(before.NAME)
         if image is None:
             raise HabitatError(
-                f"image {image_labels.snapshot_tag(name, before)} is gone",
+                f"image {image_labels.snapshot_tag(self._names.of(name), before)} is gone",
                 where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )
@@ -89,7 +97,8 @@ class Assessments:
             habitat.sources.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self._slices.hash(habitat, phase) for phase in phases}
-        return freshness.assess(name, phases, hashes, self._image_index(), self._stamps)
+        self._names.check(name)
+        return freshness.assess(name, phases, hashes, self._image_index(), self._stamps, self._names.of(name))
 
     def _base_id(self, habitat: Habitat) -> str | None:
         """Return the id of the base image. If the image was removed, return the id that the habitat was built on."""
@@ -103,5 +112,5 @@ class Assessments:
             raise ConfigError(
                 f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
             ) from error
-        built = image_index.tagged(image_labels.snapshot_tag(habitat.name, named("base")))
+        built = image_index.tagged(image_labels.snapshot_tag(self._names.of(habitat.name), named("base")))
         return base_id or (built.labels.get(image_labels.LABEL_PARENT) or None if built else None)

@@ -129,12 +129,12 @@ def _outermost(changes: Sequence[tuple[Difference, ChangeDescription]]) -> list[
 def is_known(project: Project, name: str, phase: Phase) -> bool:
     """Return whether the phase has a stamp or a snapshot, so that it was built before."""
     has_stamp = bool(project.stamps.read(task_name(phase, name)))
-    return has_stamp or bool(project.image_index.tagged(image_labels.snapshot_tag(name, phase)))
+    return has_stamp or bool(project.image_index.tagged(image_labels.snapshot_tag(project.names.of(name), phase)))
 
 
 def _seconds(project: Project, name: str, phase: Phase) -> float | None:
     """Return the seconds that the phase took when it last ran, None if they are unknown."""
     values = project.stamps.read(task_name(phase, name)).get("_values_:") or {}
-    image = project.image_index.tagged(image_labels.snapshot_tag(name, phase))
+    image = project.image_index.tagged(image_labels.snapshot_tag(project.names.of(name), phase))
     recorded = (values.get("seconds"), image.labels.get(image_labels.LABEL_SECONDS) if image else None)
     return next((number for text in recorded if (number := image_labels.number(text)) is not None), None)

@@ -80,15 +80,18 @@ class _Survey:
         self._platform = cache(project.engine.platform)  # asked for once, and only for a Dockerfile
         self._disk = Disk(project.engine, project.image_index.all())
 
+    def _of(self, name: str) -> str:
+        return self._project.names.of(name)
+
     def overview(self, names: Sequence[str]) -> Overview:
         bases = {name: self._base(name) for name in names}
         owners = self._disk.owners(base.id for base in bases.values() if base)
-        only: dict[str, list[str]] = {name: [] for name in names}
+        only: dict[str, list[str]] = {self._of(name): [] for name in names}
         for layer, having in owners.items():
             if len(having) == 1 and (owner := next(iter(having))) in only:
                 only[owner].append(layer)
-        total = self._disk.size(layer for layer, having in owners.items() if not having.isdisjoint(names))
-        states = [self._state(name, bases[name], self._disk.size(only[name])) for name in names]
+        total = self._disk.size(layer for layer, having in owners.items() if not having.isdisjoint(only))
+        states = [self._state(name, bases[name], self._disk.size(only[self._of(name)])) for name in names]
         return Overview(self._project.engine.address, "", total, states)
 
     def _state(self, name: str, base: Base | None, size: int) -> HabitatState:
@@ -101,8 +104,8 @@ class _Survey:
                 raise
             except HabitatError as broken:
                 error = str(broken)
-        containers = self._containers.get(name, ())
-        own = next((container for container in containers if container.name == container_name(name)), None)
+        containers = self._containers.get(self._of(name), ())
+        own = next((container for container in containers if container.name == container_name(self._of(name))), None)
         others = sorted((c for c in containers if c is not own), key=lambda container: container.name)
         aside = [printable(container.name) for container in others]
         up = [printable(container.name) for container in others if container.running]
@@ -149,7 +152,7 @@ def _phases(project: Project, name: str) -> list[PhaseState]:
 
 def _state(project: Project, name: str, phase: Phase) -> State:
     """Return the state of a phase that would run."""
-    failed = project.image_index.tagged(image_labels.failed_tag(name, phase))
+    failed = project.image_index.tagged(image_labels.failed_tag(project.names.of(name), phase))
     if failed and failed.labels.get(image_labels.LABEL_RESULT) == image_labels.FAILED:
         return "failed"
     was_built = plan.is_known(project, name, phase) or project.slices.has_kept(name, phase)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from phases.core.build import cache_volumes
 from phases.core.build.lock import exclusive
 from phases.core.cache import image_labels
+from phases.core.cache.engine_names import RECORD
 from phases.core.cache.stamps import state_dir
 from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
@@ -39,13 +40,14 @@ def containers_of(project: Project, name: str) -> tuple[list[str], list[str]]:
     """
     own = {container.name for container in own_containers.containers(project, name)}
     builds = {container.id for container in project.temporary_containers.builds(name)}
-    labelled = project.engine.containers(label=f"{image_labels.LABEL_NAME}={name}")
+    labelled = project.engine.containers(label=f"{image_labels.LABEL_NAME}={project.names.of(name)}")
     others = [c for c in labelled if c.id not in builds and c.name not in own and not is_of_another(c.name, name)]
     return sorted(own), sorted(c.name for c in others if project.store.is_of(name, c.image))
 
 
 def count(project: Project, name: str, first: Phase | None) -> int:
     """Return how many images `clean_from` would remove, or `clean_all` if `first` is None."""
+    project.names.check(name)
     return project.store.count(name, project.habitats.phases_from(name, first) if first else PHASES)
 
 
@@ -76,14 +78,17 @@ def clean_all(project: Project, name: str) -> int:
         fingerprints.sweep(folder, project.engine)
     project.connection.wait_for_tasks()
     # The folder says that this project had the habitat, as long as its containers and volumes are there.
-    if not ours and not volumes_of(project.engine, name):
+    if not ours and not volumes_of(project, name):
+        project.names.forget(name)
         with contextlib.suppress(OSError):  # the folder isn't empty: a start has its files in it
             folder.rmdir()
     return images
 
 
 def _stays(path: Path) -> bool:
-    """Return whether a file in a habitat's state folder is about its containers or caches, which stay."""
+    """Return whether a file in a habitat's state folder is about its name, its containers or caches, which stay."""
+    if path.name == RECORD:
+        return True
     return path.name.startswith("starts") or fingerprints.is_record(path) or cache_volumes.is_record(path)
 
 

@@ -33,8 +33,9 @@ def final_image(project: Project, name: str) -> str:
     """Return the id of the image of the current config. Raises StartError if it isn't built."""
     assessment = project.assess(name)
     if not assessment.final:
+        tag = image_labels.final_tag(project.names.of(name))
         raise StartError(
-            f"{image_labels.final_tag(name)} is out of date ({next(iter(assessment.stale.values()))})",
+            f"{tag} is out of date ({next(iter(assessment.stale.values()))})",
             where=name,
             remedy="run the same command again (without --single, if you gave that)",
         )
@@ -60,7 +61,7 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
         fresh = False  # the one that the other run has just created is fresh
         time.sleep(_PAUSE)
     raise Conflict(
-        f"another run keeps changing the container {container_name(habitat.name)}",
+        f"another run keeps changing the container {container_name(project.names.of(habitat.name))}",
         where=habitat.name,
         remedy="see docker ps --all, then run the same command again",
     )
@@ -103,7 +104,7 @@ def _create(
     project: Project, habitat: Habitat, image: str, old: Container | None, *, fresh: bool
 ) -> tuple[Container, bool]:
     """Create and start a container. If it is to replace `old`, it has a name of its own until it is ready."""
-    name = container_name(habitat.name)
+    name = container_name(project.names.of(habitat.name))
     labels = {LABEL_REPLACES: old.id if old else "", LABEL_RETIRES: "yes" if fresh else ""}
     if old:
         name = next(new for new in new_names(name) if not project.engine.container(new))
@@ -151,7 +152,7 @@ def _start_checked(project: Project, habitat: Habitat, container: Container, ima
     except EngineError as error:
         from phases.core.container import shell_errors
 
-        image = ", ".join(filter(None, (image_labels.final_tag(habitat.name), image_note)))
+        image = ", ".join(filter(None, (image_labels.final_tag(project.names.of(habitat.name)), image_note)))
         if better := shell_errors.from_engine_error(project.engine, container.id, habitat, image, error):
             raise better from error
         if project.engine.container(container.id) is None:

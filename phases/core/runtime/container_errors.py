@@ -35,8 +35,9 @@ def port_error(project: Project, habitat: Habitat, error: PortRefused) -> StartE
     running = (container for container in project.engine.containers() if container.running)
     holder = next((one for one in running if any(port.meets(error.port) for port in one.ports)), None)
     other_habitat = owner(project, holder) if holder else ""
-    if other_habitat and holder and holder.name == container_name(other_habitat):
-        by, remedy = f" by {holder.name}", f"{command_form.verb('stop', other_habitat)} frees it"
+    is_foreign = holder is not None and project.identity.is_foreign(holder.labels)
+    if other_habitat and holder and not is_foreign and holder.name == container_name(other_habitat):
+        by, remedy = f" by {holder.name}", f"{command_form.verb('stop', project.names.habitat(other_habitat))} frees it"
     elif holder:
         by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
     else:
@@ -90,7 +91,7 @@ def shell_error(project: Project, habitat: Habitat, container: Container) -> Hab
 
     A container with an init command has no such error: its log is the output of that command.
     """
-    engine, image = project.engine, image_labels.final_tag(habitat.name)
+    engine, image = project.engine, image_labels.final_tag(project.names.of(habitat.name))
     with suppress(NotFound, Conflict):  # it is removed, or is being removed
         if not habitat.entry.init_command and (
             reason := shell_errors.reason_in_log(engine.logs(container.id, _LOG_LINES))

@@ -51,7 +51,7 @@ def destroy(
     """
     keep_volumes = keep_volumes or only_set_aside
     containers = _containers(project, name, only_set_aside=only_set_aside)
-    volumes = [] if keep_volumes else volumes_of(project.engine, name)
+    volumes = [] if keep_volumes else volumes_of(project, name)
     if not containers and not volumes:
         fingerprints.sweep(project.state_folder(name), project.engine)
         text = _nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
@@ -89,7 +89,7 @@ def _nothing(project: Project, name: str, *, keep_volumes: bool, only_set_aside:
 
 def _kept(project: Project, name: str) -> str:
     """Return what is kept of a habitat without containers, with the command that removes its snapshots; "" if none."""
-    volumes = "its persistent volumes are kept" if volumes_of(project.engine, name) else ""
+    volumes = "its persistent volumes are kept" if volumes_of(project, name) else ""
     images = (
         f"its snapshots are kept: {command_form.command('clean', name)} removes them"
         if _has_images(project, name)
@@ -99,7 +99,8 @@ def _kept(project: Project, name: str) -> str:
 
 
 def _has_images(project: Project, name: str) -> bool:
-    return any(tag.startswith(f"{repository(name)}:") for image in project.image_index.all() for tag in image.tags)
+    prefix = f"{repository(project.names.of(name))}:"
+    return any(tag.startswith(prefix) for image in project.image_index.all() for tag in image.tags)
 
 
 def _question(containers: int, volumes: int) -> str:
@@ -149,19 +150,17 @@ def _sweep_images(project: Project, name: str) -> None:
             pass  # taking the lock removes them
 
 
-def _is_current(name: str, container: Container) -> bool:
-    """Return whether a container is the habitat's, or is about to be."""
-    return container.name == container_name(name) or is_new(container.name)
+def _is_current(current: str, container: Container) -> bool:
+    """Return whether a container is the habitat's, or is about to be. current: the name of the habitat's."""
+    return container.name == current or is_new(container.name)
 
 
 def _containers(project: Project, name: str, *, only_set_aside: bool) -> list[Container]:
     """List the current container and then those that were set aside, the newest first."""
-    listed = own_containers.containers(project, name)
-    rows = [row for row in listed if not (only_set_aside and _is_current(name, row))]
+    listed, current = own_containers.containers(project, name), container_name(project.names.of(name))
+    rows = [row for row in listed if not (only_set_aside and _is_current(current, row))]
     containers = [container for row in rows if (container := project.engine.container(row.id))]
-    return sorted(
-        containers, key=lambda container: (container.name == container_name(name), container.name), reverse=True
-    )
+    return sorted(containers, key=lambda container: (container.name == current, container.name), reverse=True)
 
 
 def _describe_container(project: Project, name: str, container: Container) -> str:

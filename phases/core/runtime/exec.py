@@ -74,13 +74,15 @@ def find_or_start(project: Project, habitat: Habitat, *, fresh: bool = False) ->
 
 def _outdated_image(project: Project, name: str) -> str:
     """Return the id of the image that was built from an earlier config. Raises StartError."""
-    image = project.image_index.tagged(image_labels.final_tag(name))
+    engine_name = project.names.of(name)
+    image = project.image_index.tagged(image_labels.final_tag(engine_name))
     if image is None:
         remedy = f"{command_form.verb('start', name)} builds and starts it"
         raise StartError("it isn't built yet", where=name, remedy=remedy)
-    if (image.labels.get(image_labels.LABEL_NAME), image.labels.get(image_labels.LABEL_PHASE)) != (name, "final"):
+    labels = image.labels
+    if (labels.get(image_labels.LABEL_NAME), labels.get(image_labels.LABEL_PHASE)) != (engine_name, "final"):
         raise StartError(
-            f"{image_labels.final_tag(name)} is an image that was not built for {name}",
+            f"{image_labels.final_tag(engine_name)} is an image that was not built for {name}",
             where=name,
             remedy=f"{command_form.phase('final', name)} builds it and moves the tag",
         )

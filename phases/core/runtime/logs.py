@@ -53,7 +53,7 @@ def follow(project: Project, name: str) -> None:
     container = own_container(project, name)
     if container is None:
         raise StartError(
-            f"there is no container {container_name(name)}",
+            f"there is no container {container_name(project.names.of(name))}",
             where=name,
             remedy=f"{command_form.verb('start', name)} creates it",
         )

@@ -14,7 +14,7 @@ from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.types import Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
-from phases.core.runtime.own_containers import LABEL_PROJECT, marks, project_label
+from phases.core.runtime.own_containers import marks
 from phases.core.runtime.session import entry_env
 from phases.core.secrets import fingerprints
 
@@ -62,7 +62,7 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
 
     engine = project.engine
     config = engine.image_config(image)
-    labels = {**labels, LABEL_PROJECT: project_label(project)}
+    labels = {**labels, **project.identity.labels}
     env, home = (config.env if config else {}), ""
     if config and host_mounts.need_home(mounts_of(habitat)):
         home = _home_with_mounts(project, habitat, config)
@@ -71,7 +71,8 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
 
     def create(name: str, own_labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
         mounts: list[Bind | Tmpfs | VolumeMount] = [*binds, Tmpfs(SECRETS_FOLDER), *volumes]
-        return _create(engine, habitat, image, env, name, {**labels, **own_labels}, mounts)
+        new = {**labels, **marks(project.names.of(habitat.name)), **own_labels}
+        return _create(engine, habitat, image, env, name, new, mounts)
 
     container_id = create_with_volumes(project, habitat, image, name, create)
     container = engine.container(container_id)
@@ -147,7 +148,6 @@ def _proxies_of_init_command(engine: Engine, habitat: Habitat) -> dict[str, str]
 def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
     """Return the labels of all containers of the habitat. env: that of the image."""
     return {
-        **marks(habitat.name),
         LABEL_RESTRICTIONS: restrictions_label(habitat),
         LABEL_LIMITS: limits_label(habitat),
         LABEL_ENVIRONMENT: root_environment.label_for(env),

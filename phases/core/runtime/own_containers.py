@@ -27,9 +27,6 @@ LABEL_RUN = "habitat.run"
 #: Random digits of the container. Containers that earlier versions made have none.
 LABEL_NONCE = "habitat.nonce"
 
-#: The folder of the project that created a container or a persistent volume.
-LABEL_PROJECT = "habitat.project"
-
 # The end of the name of a container that has yet to take its habitat's name: nobody has been in it.
 _NEW = "-new"
 
@@ -41,6 +38,7 @@ _ASIDE = re.compile(rf"-\d{{8}}-\d{{6}}(-\d+)?({_NEW}|{_RETIRED})?", re.ASCII)
 
 
 def container_name(habitat: str) -> str:
+    """Return the name of a habitat's container. habitat: its name on the engine (see `EngineNames`)."""
     return f"habitat-{habitat}"
 
 
@@ -70,13 +68,8 @@ def is_retired(name: str) -> bool:
 
 
 def marks(habitat: str) -> dict[str, str]:
-    """Return the labels of a new container of the habitat."""
+    """Return the labels of a new container of the habitat with this name on the engine."""
     return {LABEL_RUN: habitat, LABEL_NONCE: os.urandom(16).hex()}
-
-
-def project_label(project: Project) -> str:
-    """Return the value of LABEL_PROJECT."""
-    return str(project.root.resolve())
 
 
 def is_own(container: Container, inherited: Mapping[str, str]) -> bool:
@@ -95,23 +88,30 @@ def _is_name(name: str, habitat: str) -> bool:
 
 
 def owner(project: Project, container: Container) -> str:
-    """Return the habitat that a container belongs to, "" if it is somebody else's."""
+    """Return the habitat, of any project, that a container belongs to, by its name on the engine; "" for none."""
     habitat = container.labels.get(LABEL_RUN, "")
     return habitat if habitat and is_own(container, project.image_index.labels_of(container.image)) else ""
 
 
-def containers(project: Project, habitat: str = "") -> list[Container]:
-    """List the containers of a habitat, or of all habitats."""
-    label = f"{LABEL_RUN}={habitat}" if habitat else LABEL_RUN
-    return [container for container in project.engine.containers(label=label) if owner(project, container)]
+def containers(project: Project, name: str = "") -> list[Container]:
+    """List the project's containers: of a habitat, or of all that it has or had."""
+    label = f"{LABEL_RUN}={project.names.of(name)}" if name else LABEL_RUN
+    return [
+        container
+        for container in project.engine.containers(label=label)
+        if owner(project, container) and not project.identity.is_foreign(container.labels)
+    ]
 
 
 def own_container(project: Project, name: str) -> Container | None:
     """Return the habitat's container, None if there is none. Raises Conflict if another container has its name."""
-    container = project.engine.container(container_name(name))
-    if container and owner(project, container) != name:
+    engine_name = project.names.of(name)
+    container = project.engine.container(container_name(engine_name))
+    if container and owner(project, container) != engine_name:
         raise Conflict(
             f"the container name {container.name} is taken by another container",
             remedy=f"rename that container: docker rename {container.name} OTHER",
         )
+    if container and project.identity.is_foreign(container.labels):
+        raise project.names.conflict(name, f"the container {container.name}", container.labels)
     return container

@@ -134,9 +134,9 @@ def matching(project: Project, habitat: Habitat, image: str) -> Container | None
     A change has set it aside, not `start --new`, or a killed start left it. One of a killed start that doesn't match is
     removed.
     """
-    rows = own_containers.containers(project, habitat.name)
+    rows, current = own_containers.containers(project, habitat.name), container_name(project.names.of(habitat.name))
     for row in sorted(rows, key=lambda row: row.name, reverse=True):
-        container = project.engine.container(row.id) if row.name != container_name(habitat.name) else None
+        container = project.engine.container(row.id) if row.name != current else None
         if container and not is_retired(container.name) and not difference(project, habitat, container, image):
             return container
         if container and is_new(container.name) and not container.running:
@@ -169,8 +169,8 @@ def give_up(project: Project, name: str, container_id: str = "") -> None:
         name: The name of the habitat.
         container_id: The id of the new container, "" for those of all killed starts.
     """
-    listed = own_containers.containers(project, name)
-    others = [row for row in listed if row.name != container_name(name) and container_id in ("", row.id)]
+    listed, current = own_containers.containers(project, name), container_name(project.names.of(name))
+    others = [row for row in listed if row.name != current and container_id in ("", row.id)]
     for other in others:
         if is_new(other.name) and not other.running:
             project.engine.remove(other.id)
@@ -204,7 +204,7 @@ def put_in_place(project: Project, habitat: Habitat, new: Container) -> Containe
     Raises:
         ContainerChanged: Another run has replaced the old container meanwhile.
     """
-    engine, name = project.engine, container_name(habitat.name)
+    engine, name = project.engine, container_name(project.names.of(habitat.name))
     old = own_container(project, habitat.name)
     if old and old.id == new.id:
         return old  # another session did it

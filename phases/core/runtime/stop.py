@@ -46,7 +46,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
             presence.forget(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
             texts.append(f"{container.name} is stopped" + (f"; it was in use by {users}" if users else ""))
-    for text in texts or ([] if used else [f"{container_name(name)} isn't running"]):
+    for text in texts or ([] if used else [f"{container_name(project.names.of(name))} isn't running"]):
         project.bus.emit(events.Notice(name, text))
     if used:
         raise Conflict("; ".join(used), remedy=f"{command_form.verb('stop', name)} --force stops it anyway")

@@ -151,7 +151,7 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     """Return the snapshot of a phase, or the one before it if the phase makes none."""
     source = phase if phase.SNAPSHOT else last_snapshot(project.phases(name), phase)
     assert source, "the first phase makes a snapshot"
-    image = project.image_index.tagged(image_labels.snapshot_tag(name, source))
+    image = project.image_index.tagged(image_labels.snapshot_tag(project.names.of(name), source))
     if image is None:
         remedy = f"{command_form.phase(source.NAME, name)} builds it"
         raise StartError(f"there is no snapshot of {source.NAME}", where=name, remedy=remedy)

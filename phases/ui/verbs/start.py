@@ -60,6 +60,7 @@ def check(name: str, *, detach: bool, cmd: str) -> None:
 
 def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> int:
     from phases.core.runtime import start as runtime_start
+    from phases.core.runtime.own_containers import container_name
     from phases.ui.terminal import LocalTerminal
 
     check(name, detach=detach, cmd=cmd)
@@ -71,7 +72,6 @@ def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new
     is_shell = not (cmd or project.habitat(name).entry.command)
     # A person who ends a server by Ctrl-C, or leaves a shell after a command that failed, needs no error.
     if code and not is_shell and not (terminal.is_interrupted or (terminal.interactive and code == _SIGINT)):
-        raise SessionFailed(
-            f"the command of {name} ended with exit code {code}", code, remedy=f"its container habitat-{name} is kept"
-        )
+        remedy = f"its container {container_name(project.names.of(name))} is kept"
+        raise SessionFailed(f"the command of {name} ended with exit code {code}", code, remedy=remedy)
     return code

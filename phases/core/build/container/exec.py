@@ -168,7 +168,7 @@ class CommandExec:
         before = last_snapshot(habitat_phases(work.habitat), work.phase)
         # No command of the habitat has run before setup. So up to setup only the base image can have broken the shell.
         if before and work.phase.ID > named("setup").ID:
-            image = snapshot_tag(work.habitat.name, before)
+            image = snapshot_tag(work.engine_name, before)
         else:
             image = shell_errors.describe_base_image(work.habitat)
         return shell_errors.from_engine_error(work.engine, self._life.id, work.habitat, image, error)

@@ -50,9 +50,12 @@ __all__ = [
 
 
 class Config(Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
-    """A whole config.yaml. Every layer may set every key, but `name` and `dockerfile` belong to the habitat's own."""
+    """A whole config.yaml. `name` and `dockerfile` belong to a habitat's own, `project` to the shared one."""
 
     name: Annotated[str, key("Optional; must be the folder's name.")] = ""
+    project: Annotated[
+        str, key("A name that comes before the habitats' in those of their images.", pattern=whole(names.PROJECT))
+    ] = ""
     description: Annotated[str, key("The text for `habitat list`.")] = ""
     extends: Annotated[
         list[Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{names.HABITAT.pattern}$"})]],

@@ -14,7 +14,6 @@ from phases.core.container.mount_points import MountPoints
 from phases.core.engine.types import Restrictions, VolumeMount
 from phases.core.errors import Conflict, LinkInTheWay, StartError
 from phases.core.files.shell_program import ShellProgram
-from phases.core.runtime.own_containers import LABEL_PROJECT, project_label
 from phases.core.runtime.persistence.volumes import (
     LABEL_PERSIST,
     Persistence,
@@ -60,7 +59,7 @@ def create_with_volumes(project: Project, habitat: Habitat, image_id: str, name:
         # The label is set all the same: an image that was committed from a container hands its own down.
         return create(name, {LABEL_PERSIST: ""}, ())
     # If two runs filled the same volumes at once, the image's files could overwrite what a program has written.
-    lock = project.locks.lock(f"start {habitat.name}")
+    lock = project.locks.lock(f"start {project.names.of(habitat.name)}")
     try:
         lock.acquire(lambda holder: _report_wait(project, habitat.name, holder), report_after=1.0)
         if project.engine.container(name):
@@ -84,7 +83,7 @@ def _create_filled(
     without_volumes = create(draft, {}, ())
     try:
         config = engine.image_config(image_id) if "HOME" in habitat.env.values else None
-        image = _ImageContent(engine, without_volumes, habitat, config.env if config else {})
+        image = _ImageContent(project, without_volumes, habitat, config.env if config else {})
     finally:
         engine.remove(without_volumes)
     labels = {LABEL_PERSIST: image.persistence.label}
@@ -109,8 +108,9 @@ class _ImageContent:
         files: The content and the mode of single files by their path, None for one that isn't copied.
     """
 
-    def __init__(self, engine: Engine, container: str, habitat: Habitat, env: Mapping[str, str]) -> None:
-        self._engine = engine
+    def __init__(self, project: Project, container: str, habitat: Habitat, env: Mapping[str, str]) -> None:
+        self._engine = engine = project.engine
+        name = project.names.of(habitat.name)
         self._container = container
         self.points = MountPoints(
             lambda path: engine.read_file(container, path) or b"",
@@ -122,7 +122,7 @@ class _ImageContent:
         )
         persist.check(habitat, self.points.home)
         volumes = self.points.volumes(habitat)
-        entries = tuple(self._resolve(habitat.name, persisted) for persisted in habitat.entry.persist)
+        entries = tuple(self._resolve(name, persisted) for persisted in habitat.entry.persist)
         for entry, persisted in zip(entries, habitat.entry.persist, strict=True):
             problem = f"entry.persist: {persisted.path} can't persist: it"
             volume_conflicts.check_beside_volumes(habitat, volumes, problem, entry.resolved, persisted.origin)
@@ -153,12 +153,13 @@ class _ImageContent:
 
 def _mounts(project: Project, habitat: str, entries: Sequence[PersistentPath]) -> list[VolumeMount]:
     """Return the mounts. Only a new volume gets the image's files: one that was emptied stays empty."""
-    existing = {volume.name for volume in volumes_of(project.engine, habitat)}
+    existing = {volume.name for volume in volumes_of(project, habitat)}
+    labels = {image_labels.LABEL_NAME: project.names.of(habitat), **project.identity.labels}
     return [
         VolumeMount(
             entry.volume,
             entry.mount_point,
-            {image_labels.LABEL_NAME: habitat, LABEL_PERSIST: entry.path, LABEL_PROJECT: project_label(project)},
+            {**labels, LABEL_PERSIST: entry.path},
             copies=entry.volume not in existing,
         )
         for entry in entries

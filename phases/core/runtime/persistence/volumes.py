@@ -16,9 +16,9 @@ from phases.core.config.mounts import mountable_paths
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phases.core.engine.protocol import Engine
     from phases.core.engine.types import Container, Volume
     from phases.core.model import Habitat
+    from phases.core.project import Project
 
 #: The label of a volume is its path as the config has it; that of a container lists all paths, and where they are.
 LABEL_PERSIST = "habitat.persist"
@@ -85,22 +85,33 @@ def paths_of(habitat: Habitat) -> set[str]:
 
 
 def volume_name(habitat: str, path: str) -> str:
-    """Return the name of a path's volume, which is readable and unique: the digits tell equal words apart."""
+    """Return the name of a path's volume, which is readable and unique: the digits tell equal words apart.
+
+    habitat: its name on the engine.
+    """
     words = "-".join(re.findall(r"[a-z0-9]+", path.lower()))[:32].strip("-")
     digits = hashlib.sha256(f"{habitat}\0{path}".encode()).hexdigest()[:8]
     return "-".join(filter(None, ("habitat", habitat, words, digits)))
 
 
-def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
+def volumes_of(project: Project, name: str) -> list[Volume]:
     """List the persistent volumes of a habitat, including those of paths that its config no longer names.
 
     A person's copy of a volume may have its labels, but doesn't have its name.
+
+    Raises:
+        Conflict: Another project has a volume of this name.
     """
-    return persistent(engine.volumes(label=f"{image_labels.LABEL_NAME}={habitat}"), habitat)
+    engine_name = project.names.of(name)
+    volumes = persistent(project.engine.volumes(label=f"{image_labels.LABEL_NAME}={engine_name}"), engine_name)
+    for volume in volumes:
+        if project.identity.is_foreign(volume.labels):
+            raise project.names.conflict(name, f"the volume {volume.name}", volume.labels)
+    return volumes
 
 
 def persistent(volumes: Iterable[Volume], habitat: str) -> list[Volume]:
-    """Return the persistent volumes of a habitat among some volumes."""
+    """Return the persistent volumes of a habitat, by its name on the engine, among some volumes."""
     return [
         volume
         for volume in volumes

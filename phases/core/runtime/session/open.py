@@ -164,7 +164,7 @@ class _SessionSteps(Struct):
     def _put_in_place(self) -> Container:
         """Let the container replace the habitat's earlier one, if it is to, now that it is ready. Return it."""
         session = self.session
-        if session.container.name != container_name(session.habitat.name):
+        if session.container.name != container_name(session.project.names.of(session.habitat.name)):
             if session.was_started:
                 ready.check_start(session)
             with self.presence.alone():
@@ -201,7 +201,7 @@ class _SessionSteps(Struct):
             )
             if not is_stopped:
                 session.end_commands()
-            if session.container.name != container_name(session.habitat.name):
+            if session.container.name != container_name(session.project.names.of(session.habitat.name)):
                 give_up(session.project, session.habitat.name, session.container.id)
 
 
