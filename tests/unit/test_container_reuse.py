@@ -110,7 +110,7 @@ def test_snapshots_are_equal_to_those_of_one_container_per_phase(tmp_path: Path)
         ours, theirs = (demo.engine._image(tag) for demo in (at_once, apart))
         assert ours.files.nodes == theirs.files.nodes, tag
         assert replace(ours.config, id="", layers=0) == replace(theirs.config, id="", layers=0), tag
-        varying = {"habitat.parent", "habitat.created", "habitat.seconds"}
+        varying = {"habitat.parent", "habitat.created", "habitat.seconds", "habitat.project", "habitat.project.id"}
         assert {k: v for k, v in ours.labels.items() if k not in varying} == {
             k: v for k, v in theirs.labels.items() if k not in varying
         }, tag

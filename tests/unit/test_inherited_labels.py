@@ -34,6 +34,9 @@ FORGED = {
     "habitat.seconds": "nan",
     "habitat.surroundings": "forged",
     "habitat.persist": "not JSON",
+    "habitat.project": "forged",
+    "habitat.project.id": "forged",
+    "habitat.project.origin": "forged",
     "habitat.confinement": "none",
     "habitat.run": "demo",
     "habitat.nonce": "forged",
@@ -78,6 +81,7 @@ def test_snapshot_on_base_with_program_labels_has_only_its_own_labels(demo: Demo
     demo.build()
     names = {phase.NAME for phase in demo.project.phases("demo")}
     output = {"habitat.name", "habitat.phase", "habitat.parent", "habitat.created", "habitat.seconds"}
+    output |= {"habitat.project", "habitat.project.id"}
     for tag in [tag for tag in demo.engine.tags() if tag.startswith("habitat-demo:") and "final" not in tag]:
         phase = tag.rpartition("-")[2]
         upto = {f"{name}.hash" for name in NAMES[: NAMES.index(phase) + 1] if name in names}

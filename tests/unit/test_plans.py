@@ -311,7 +311,7 @@ def test_plan_snapshot_with_other_parent_is_explained(project: FullProject) -> N
 
 def test_plan_without_stored_slices_says_config_differs(project: FullProject) -> None:
     """It has the images, and not the slices they were built from."""
-    shutil.rmtree(project.root / ".stamps")
+    shutil.rmtree(project.root / ".stamps/demo")
     branch(project)
     assert project.reasons_for("repos") == ["the config of repos has changed since its last build"]
 

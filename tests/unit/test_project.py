@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import clones_of_one_repository
 from msgspec.structs import replace
 from unit_helpers import DemoProject, make_user, write
 
@@ -501,6 +502,7 @@ def test_two_clones_use_different_build_container_names(tmp_path: Path) -> None:
 @pytest.fixture
 def two_clones(tmp_path: Path) -> tuple[DemoProject, DemoProject]:
     """Two clones of a project on one engine."""
+    clones_of_one_repository(tmp_path / "one", tmp_path / "two")
     one, two = DemoProject(tmp_path / "one"), DemoProject(tmp_path / "two")
     two.engine = one.engine
     two.run_anew()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import clones_of_one_repository
 from unit_helpers import DemoProject, FakeTerminal
 
 from phases.core import events
@@ -39,6 +40,7 @@ def users(
 
 def pair(root: Path, persist: str = "[]") -> tuple[DemoProject, DemoProject]:
     config = CONFIG.format(persist=persist)
+    clones_of_one_repository(root / "one", root / "two")
     one, two = DemoProject(root / "one", config), DemoProject(root / "two", config)
     one.build()
     two.engine = one.engine
