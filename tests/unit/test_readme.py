@@ -68,7 +68,13 @@ def test_docs_apt_cache_example_loads(tmp_path: Path) -> None:
 def test_docs_config_reference_loads(tmp_path: Path) -> None:
     folder = tmp_path / "habitats" / "example"
     (folder / "tests").mkdir(parents=True)
-    (folder / "config.yaml").write_text(sample(), encoding="utf-8")
+    of_shared, of_habitat = (
+        "".join(line for line in sample().splitlines(keepends=True) if line.startswith("project:") == is_shared)
+        for is_shared in (True, False)
+    )
+    (folder / "config.yaml").write_text(of_habitat, encoding="utf-8")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/config.yaml").write_text(of_shared, encoding="utf-8")
     for name in ("gitconfig", "tests/builds.sh", "tests/queries.sh", "AGENTS-notes.md"):
         (folder / name).write_text("")
     habitat = loader.load(tmp_path, "example", NAMES)
