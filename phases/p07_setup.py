@@ -40,7 +40,10 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
     users = [command["user"] for command in changed.slice["commands"][: int(number) + 1]]
     who = "user" if users[-1] == changed.habitat.user != "root" else users[-1]
     run_as = ["run_as"] if field == ["user"] else []
-    return ChangeDescription(dotted("setup", who, users.count(users[-1]) - 1, *run_as))
+    is_todays = changed.slice["commands"] == slice(changed.habitat)["commands"]
+    origin = changed.habitat.setup[int(number)].origin if is_todays else None
+    place = str(origin) if origin and origin.role == "extends" else ""
+    return ChangeDescription(dotted("setup", who, users.count(users[-1]) - 1, *run_as), place=place)
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -177,11 +177,13 @@ class ChangeDescription(Struct, frozen=True):
         name: A key of config.yaml, or the path of a file.
         kind: What the name stands for.
         minor: The change is shown only if the phase has no other.
+        place: The file and line of a value that an extend has, "" for others.
     """
 
     name: str
     kind: Literal["value", "file", "image"] = "value"
     minor: bool = False
+    place: str = ""
 
 
 class Phase(Protocol):

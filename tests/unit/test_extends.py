@@ -16,6 +16,7 @@ from phases.core.config.mounts.host_paths import MountTable
 from phases.core.config.mounts.own_places import OwnPlaces
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.origin import ConfigLayer
+from phases.core.report.plan import plan
 from phases.protocol import Copy, Run, SetImageConfig, SlicePath
 from phases.ui.verbs import layer_tests
 
@@ -318,6 +319,8 @@ def test_changed_extend_rebuilds_from_its_phase_with_reason(tmp_path: Path) -> N
     demo.engine.on_execute = lambda command: make_user(command) or (0, "")
     demo.build()
     extend(tmp_path, "a", "setup: {root: [two]}\n")
+    text = "setup.root[0] (shared/extends/a/config.yaml:1): one → two"
+    assert plan(demo.run_anew(), "demo").why["setup"][0].text == text
     assert demo.build()[0] == "setup"
 
 

@@ -104,7 +104,8 @@ def describe(difference: Difference, value: ChangeDescription) -> str:
         difference: The difference.
         value: The name and the kind of the value that differs.
     """
-    return printable(f"{value.name}: {_change(difference.before, difference.after, value.kind)}")
+    place = f" ({value.place})" if value.place else ""
+    return printable(f"{value.name}{place}: {_change(difference.before, difference.after, value.kind)}")
 
 
 def _change(before: Json, after: Json, kind: str) -> str:
