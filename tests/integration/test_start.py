@@ -308,7 +308,7 @@ def test_start_after_change_ignores_session_in_old_container(habitat: BuiltHabit
         habitat.entry("  command: echo changed\n  limits: {pids: 100}\n")
         second = habitat.project.doit(habitat.task)
         assert second.code == 0, second.out
-        assert "which is still in use" in second
+        assert "and is still in use" in second
         assert habitat.state() == "exited"
         (aside,) = [word for word in second.out.split() if word.startswith(f"{habitat.container}-2")]
         docker("exec", aside.rstrip(","), "touch", "/tmp/go")
@@ -492,7 +492,7 @@ def test_start_without_command_on_terminal_opens_shell(habitat: BuiltHabitat) ->
 def test_start_on_terminal_of_short_command_shows_all_output(habitat: BuiltHabitat) -> None:
     habitat.script("seq 1 5000; exit 3\n")
     with Terminal(habitat.project, habitat.task) as terminal:
-        assert terminal.end() == 1
+        assert terminal.end() == 3
         assert "\n4999\n5000\n" in terminal.shown
         assert f"the command of {habitat.name} ended with exit code 3" in terminal.shown
         assert "goes on" not in terminal.shown
