@@ -53,7 +53,8 @@ BROKEN = {
           xyzzy: 1
         """,
         ":3: entry: unknown key 'xyzzy': "
-        "known here: command, env, init_command, limits, network, persist, ports, ready, shm_size, startup_delay",
+        "known here: command, env, init_command, instruction_files, limits, network, persist, ports, ready, shm_size, "
+        "startup_delay",
     ),
     "missing-key": BrokenConfig(
         """
