@@ -166,6 +166,14 @@ def test_new_habitat_commented_lines_are_valid_when_uncommented(tmp_path: Path, 
     }
 
 
+@pytest.mark.parametrize("has_schema", [True, False])
+def test_new_habitat_config_names_the_schema_only_in_project_that_has_it(tmp_path: Path, has_schema: bool) -> None:
+    if has_schema:
+        write(tmp_path, "docs/config.schema.json")
+    make(tmp_path)
+    assert ("$schema=../../docs/config.schema.json" in config(tmp_path).read_text()) is has_schema
+
+
 @pytest.mark.parametrize("urls", [(), (HTTPS,)])
 def test_new_habitat_config_is_short(tmp_path: Path, urls: tuple[str, ...]) -> None:
     make(tmp_path, *urls)

@@ -43,7 +43,8 @@ def create(root: Path, name: str, base: str, urls: Sequence[str], extend: Sequen
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
     _check_extends(root, extend)
-    text = template.text(base, clones(urls, "--repo"), extends=extend)
+    has_schema = (root / template.SCHEMA).is_file()
+    text = template.text(base, clones(urls, "--repo"), extends=extend, has_schema=has_schema)
     return new_folder(root, name, lambda folder: (folder / "config.yaml").write_text(text, encoding="utf-8"))
 
 

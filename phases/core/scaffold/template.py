@@ -14,18 +14,23 @@ if TYPE_CHECKING:
 
     from phases.core.scaffold.clone_urls import Clone
 
+#: The schema's path, relative to the root of a project that has it.
+SCHEMA = "docs/config.schema.json"
+
 #: Tells an editor where the schema is, in a file two folders below the project's root.
-SCHEMA_LINE = "# yaml-language-server: $schema=../../docs/config.schema.json\n"
+SCHEMA_LINE = f"# yaml-language-server: $schema=../../{SCHEMA}\n"
 
 _HEAD = """\
-# A habitat's config, in the order of the phases that build it. docs/config.md explains every key.
+# A habitat's config, in the order of the phases that build it. docs/config.md of Habitats has every key.
 # To use a line that is commented out, remove its `# `.
 
 """
 
 # The end of the line says where to look, since this is no place for a list.
+_OTHER_EXTENDS = "  # docs/extends.md of Habitats lists the others"
+
 _EXTENDS = """
-# extends: [claude, python]  # agents and toolchains that come with the program: docs/extends.md
+# extends: [claude, python]  # Claude Code and Python; docs/extends.md of Habitats lists the others
 """
 
 _USER_AND_FOLDER = """
@@ -129,9 +134,9 @@ _REST = """\
 
 # instructions: Run the tests before each commit.
 
-# How the habitat runs: its command (default: a shell), as USER in WORKDIR, and its ports and limits.
+# How the habitat runs: its command (default: the agent of `extends:`, else a shell), ports and limits.
 # entry:
-#   command: claude --dangerously-skip-permissions
+#   command: npm start
 #   ready: curl -fsS localhost:3000
 #   ports:
 #     - 3000
@@ -162,7 +167,7 @@ def text(
             _HEAD,
             "# Shown by `habitat list`.\n",
             _written({"description": f"{subject} on {base}"}),
-            f"\nextends: [{', '.join(extends)}]  # docs/extends.md lists more\n" if extends else _EXTENDS,
+            f"\nextends: [{', '.join(extends)}]{_OTHER_EXTENDS}\n" if extends else _EXTENDS,
             "\n# The image to start from. A Dockerfile beside this file replaces it.\n",
             _written({"base_image": base}),
             _USER_AND_FOLDER,
