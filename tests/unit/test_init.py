@@ -56,7 +56,8 @@ def test_init_adds_one_folder_with_the_repository_as_workdir(repo: Path) -> None
 
 
 def test_init_outside_a_repository_makes_habitat_without_one(tmp_path: Path) -> None:
-    habitat(tmp_path, "init", "api", "--base", "alpine:3")
+    printed = habitat(tmp_path, "init", "api", "--base", "alpine:3")
+    assert f"{tmp_path} is no git repository, so the habitat has no clone: `repos:` can name one\n" in printed
     habitat_ = loader.load(tmp_path, "api", NAMES)
     assert (habitat_.repos, habitat_.base_image) == ((), "alpine:3")
 

@@ -60,6 +60,11 @@ def name_for(root: Path) -> str:
     return name if names.is_habitat_name(name) and layout.can_name_habitat(name) else DEFAULT_NAME
 
 
+def is_repository(root: Path) -> bool:
+    """Return whether a folder is the top of a git repository, which its habitat then clones."""
+    return git_bundle.top_of(root) == root.resolve()
+
+
 def create(root: Path, name: str, base: str) -> str:
     """Write `.habitats/` with one habitat, whole or not at all.
 
@@ -75,7 +80,7 @@ def create(root: Path, name: str, base: str) -> str:
     if not names.is_image_name(base):
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
-    clones = [Clone(".", "", by_ssh=False)] if git_bundle.top_of(root) == root.resolve() else []
+    clones = [Clone(".", "", by_ssh=False)] if is_repository(root) else []
     text = template.text(base, clones, workdir=f"/workspace/{name}" if clones else "", has_schema=False)
     home = root / layout.HIDDEN
     try:

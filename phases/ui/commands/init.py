@@ -52,6 +52,8 @@ class Init(Printing):
                 init.check_doit_files(root, plugins.SETTINGS)
             config = init.create(root, name, base)
             sys.stdout.write(f"created {config}: edit it, its comments explain each section\n")
+            if not init.is_repository(root):
+                sys.stdout.write(f"{root} is no git repository, so the habitat has no clone: `repos:` can name one\n")
             sys.stdout.write(f"then `{command_form.verb('start', name)}` builds and starts it\n")
         if doit:
             init.write_doit_files(root, plugins.SETTINGS)
