@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "test-layer"
-DESCRIPTION = "Run the tests of one layer"
+DESCRIPTION = "Run its tests, or those of one layer"
 EXAMPLE = ("test", "--layer", "shared")
 BUILDS = "verify"
 HARMLESS = False
@@ -22,7 +22,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "type": str,
         "default": "",
         "metavar": "LAYER",
-        "help": "system, extends/NAME, shared or local",
+        "help": "only those of system, extends/NAME, shared or local",
     },
 )
 WORDS = False
