@@ -117,3 +117,10 @@ def test_help_of_unknown_name_is_error() -> None:
 
 def test_help_of_verb_and_habitat_as_two_words_shows_verb() -> None:
     assert doit("help", "logs", "hello").stdout == doit("help", "logs").stdout
+
+
+@pytest.mark.parametrize("name", ["list", "forget", "clean", "info"])
+def test_help_of_a_command_that_doit_has_too_uses_no_words_of_doit(name: str) -> None:
+    text = run("habitat", "help", name).stdout
+    assert text.startswith(f"habitat {name} ")
+    assert not re.search(r"sub-tasks|dodo|dependencies|[Dd]efault:|default tasks|executed", text)

@@ -12,7 +12,7 @@ from phases.core.errors import HabitatError
 from phases.core.problems import with_count
 from phases.core.runtime import clean
 from phases.ui.commands import arguments, selection
-from phases.ui.commands.options import FROM, checked_phase
+from phases.ui.commands.options import FROM, checked_phase, explained
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
 
@@ -33,7 +33,18 @@ class Clean(Printing, cmd_clean.Clean):
     doc_purpose = "remove its images, logs and stamps"
     doc_usage = "[NAME … | PHASE:NAME …] [--from PHASE]"
     example = ("clean", "api")
-    cmd_options = (*cmd_clean.Clean.cmd_options, FROM)
+    cmd_options = (
+        *explained(
+            cmd_clean.Clean.cmd_options,
+            {
+                "cleandep": "with PHASE:NAME, clean all phases of the habitat",
+                "cleanall": "clean every habitat, as without a name",
+                "dryrun": "show what would be removed, and remove nothing",
+                "cleanforget": "has no effect: stamps are always removed",
+            },
+        ),
+        FROM,
+    )
 
     def _execute(
         self,

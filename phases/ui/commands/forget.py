@@ -11,7 +11,7 @@ from phases.core.errors import HabitatError
 from phases.core.problems import with_count
 from phases.registry import NAMES
 from phases.ui.commands import selection
-from phases.ui.commands.options import FROM, checked_phase
+from phases.ui.commands.options import FROM, checked_phase, explained
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
 
@@ -28,7 +28,17 @@ class Forget(Printing, cmd_forget.Forget):
     doc_purpose = "make the next build run its phases again"
     doc_usage = "[NAME … | PHASE:NAME …] [--from PHASE]"
     example = ("forget", "api")
-    cmd_options = (*cmd_forget.Forget.cmd_options, FROM)
+    cmd_options = (
+        *explained(
+            cmd_forget.Forget.cmd_options,
+            {
+                "forget_sub": "has no effect: later phases are built again anyway",
+                "forget_disable_default": "has no effect",
+                "forget_all": "forget every phase of every habitat, as without a name",
+            },
+        ),
+        FROM,
+    )
 
     def _execute(self, forget_sub: bool, forget_disable_default: bool, forget_all: bool, first: str) -> int:
         del forget_sub, forget_disable_default

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from doit import cmd_info
 
 from phases.ui.commands import selection
+from phases.ui.commands.options import explained
 from phases.ui.commands.printing import Printing
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Info(Printing, cmd_info.Info):
     doc_purpose = "show whether a phase is up to date"
     doc_usage = "PHASE:NAME"
     example = ("info", "setup:api")
+    cmd_options = explained(cmd_info.Info.cmd_options, {"hide_status": "leave out whether and why it would run"})
 
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
         selection.check(pos_args, self.task_list)

@@ -11,6 +11,7 @@ from doit import cmd_list
 from phases.core import command_form
 from phases.ui import output
 from phases.ui.commands import selection
+from phases.ui.commands.options import explained
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, description, is_verb, parse_task
 from phases.ui.verbs import start
@@ -22,6 +23,18 @@ class List(Printing, cmd_list.List):
 
     doc_purpose = "list phases and habitats"
     example = ("list",)
+    cmd_options = explained(
+        cmd_list.List.cmd_options,
+        {
+            "subtasks": "list every task: each phase and command of each habitat",
+            "quiet": "print names only",
+            "status": "begin each line with R (would run) or U (up to date)",
+            "private": "list hidden tasks, too, which begin with _",
+            "list_deps": "list the files that each task depends on, too",
+            "template": "print each line in this form, such as '{name}: {doc}'",
+            "sort": "sort by `name`, or by `definition`, which is the order of use",
+        },
+    )
 
     _status = False
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import did_you_mean, printable
 from phases.registry import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 TO: dict[str, Any] = {
     "name": "to",
@@ -26,6 +29,16 @@ FROM: dict[str, Any] = {
     "metavar": "PHASE",
     "help": "begin at this phase; the ones before it stay",
 }
+
+
+def explained(options: Iterable[dict[str, Any]], texts: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+    """Return options of doit, with help in the words of this program.
+
+    Args:
+        options: doit's options.
+        texts: The help of some of them, by the option's name.
+    """
+    return tuple(option | {"help": texts.get(option["name"], option["help"])} for option in options)
 
 
 def checked_phase(name: str, option: str = "--to") -> str:
