@@ -275,6 +275,12 @@ def clones_of_one_repository(*folders: Path) -> None:
         subprocess.run(["git", "-C", str(folder), *origin], check=True)
 
 
+def same_project(first: Path, second: Path) -> None:
+    """Give a folder the id of another one, as a copy with its state has it: both are one project."""
+    (second / ".stamps").mkdir(exist_ok=True)
+    shutil.copy(first / ".stamps" / "_project.json", second / ".stamps")
+
+
 def fresh_name() -> str:
     """As the `name` fixture gives it, for what lives longer than a test; ends with `clear`."""
     return f"{PREFIX}-{uuid.uuid4().hex[:8]}"

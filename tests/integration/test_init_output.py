@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, docker
+from conftest import Project, docker, same_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,4 +51,5 @@ def test_logs_of_init_that_printed_secret_never_show_secret(
 
 def _clone(project: Project, root: Path) -> Path:
     shutil.copytree(project.root / "habitats", root / "habitats", dirs_exist_ok=True)
+    same_project(project.root, root)
     return root

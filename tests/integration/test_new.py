@@ -90,7 +90,7 @@ def test_new_habitat_options_work_before_and_after_name(
 
 
 FILE_URL = "write a URL; file:///… is a path in the habitat, for example in a volume"
-USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
+USAGE = "`doit new NAME [--base IMAGE] [--extends A,B] [--repo URL]…`"
 
 
 @pytest.mark.parametrize(

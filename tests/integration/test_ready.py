@@ -11,7 +11,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import CommandResult, Project, RunningDoit, clear, docker, fresh_name, gateway, wait_until
+from conftest import (
+    CommandResult,
+    Project,
+    RunningDoit,
+    clear,
+    docker,
+    fresh_name,
+    gateway,
+    left_containers,
+    wait_until,
+)
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -235,4 +245,4 @@ def test_test_with_init_runs_beside_ready_init_command_and_layer_test_records_no
     assert "tests/beside.sh: 1 of 1 passed" in only.out
     stamps = {path.name for path in (project.root / ".stamps" / name).glob("*.stamp")}
     assert ("10-verify.stamp" in stamps, "11-test.stamp" in stamps) == (True, False)
-    assert not docker("ps", "--all", "--quiet", "--filter", f"name={name}_")
+    assert left_containers(name) == []

@@ -177,6 +177,9 @@ def test_images_contain_no_config_of_build_container(built_habitat: BuiltHabitat
             "habitat.created",
             "habitat.seconds",
             "habitat.surroundings",
+            "habitat.project",
+            "habitat.project.id",
+            "habitat.project.origin",
         }
         assert not config["OnBuild"]
         assert not config["Volumes"]

@@ -39,7 +39,7 @@ def test_tls_engine_builds_starts_and_execs_habitat(tls_engine: TlsEngine, proje
         fresh_name(), f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo built >/made]}}\n"
     )
     started = project.doit(f"start:{name}", "--cmd", "cat /made; exit 3", env=tls_engine.env)
-    assert started.code == 1
+    assert started.code == 3
     assert "built" in started.out.splitlines()
     assert f"the command of {name} ended with exit code 3" in started
     assert tls_engine.docker("image", "ls", "--quiet", f"habitat-{name}:final")

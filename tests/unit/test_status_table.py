@@ -78,7 +78,7 @@ SAMPLE = (
     habitat(
         "frontend",
         "c" * 7 + "f" + "n" * 4,
-        "it failed: doit debug:frontend opens a shell there",
+        "it failed: habitat debug frontend opens a shell there",
         base=Base("node:22", dockerfile=False, created=NOW - timedelta(days=5)),
         bytes=96_300_000,
     ),
@@ -129,7 +129,7 @@ def row(lines: Sequence[str], name: str) -> str:
 def test_status_table_equals_readme_sample() -> None:
     lines = shown(Overview("unix:///x", "", 2_600_000_000, SAMPLE), 80)
     page = (ROOT / "docs" / "daily-work.md").read_text(encoding="utf-8")
-    drawn = page.split("$ doit status\n", 1)[1].split("\n```", 1)[0]
+    drawn = page.split("$ habitat status\n", 1)[1].split("\n```", 1)[0]
     assert drawn.splitlines() == [line.rstrip() for line in lines]
 
 
