@@ -10,7 +10,7 @@ import pytest
 from phases.core.build.container.environment import instruction_word
 from phases.core.engine.podman_api.archives import _escape_pattern
 from phases.core.engine.podman_api.containers import _podman_change
-from phases.core.engine.podman_api.images import _docker_tag, podman_refusal
+from phases.core.engine.podman_api.images import _docker_tag, listed, podman_refusal
 from phases.core.engine.podman_api.mount_archives import split_by_mount
 from phases.core.errors import Conflict, EngineError, NotFound
 
@@ -127,3 +127,26 @@ def test_archive_members_go_to_innermost_mount() -> None:
 
 def test_archive_for_folder_above_mount_is_split_at_mount() -> None:
     assert split(tar("a/one", "b/two"), "/srv", "/srv/b") == {"/srv": {"a/one": b"one"}, "/srv/b": {"two": b"two"}}
+
+
+def test_podman_list_of_images_is_asked_for_again_if_one_is_removed_meanwhile() -> None:
+    answers: list[EngineError | list[str]] = [EngineError("listing images: image not known"), ["image"]]
+
+    def ask() -> list[str]:
+        answer = answers.pop(0)
+        if isinstance(answer, EngineError):
+            raise answer
+        return answer
+
+    assert listed(ask) == ["image"]
+
+
+def test_podman_list_of_images_that_stays_refused_is_error() -> None:
+    asked: list[int] = []
+
+    def ask() -> list[str]:
+        asked.append(1)
+        raise EngineError("image not known" if len(asked) < 3 else "disk full")
+
+    with pytest.raises(EngineError, match="disk full"):
+        listed(ask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from phases.core.engine.docker_api.images import DockerImages
 from phases.core.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from phases.core.engine.output import OnLine
     from phases.core.engine.types import Image, ImageSize
@@ -35,6 +35,23 @@ _STATUSES = {
 }
 
 
+# How often a list of images is asked for, while others remove images.
+_MOST_LISTINGS = 5
+
+_Listed = TypeVar("_Listed")
+
+
+def listed(ask: Callable[[], _Listed]) -> _Listed:
+    """Return a list of images. Podman refuses it if an image of it is removed meanwhile; then this asks again."""
+    for _ in range(_MOST_LISTINGS - 1):
+        try:
+            return ask()
+        except EngineError as error:
+            if "image not known" not in error.message:
+                raise
+    return ask()
+
+
 class PodmanImages(DockerImages):
     """The methods of the engine protocol that are about images, where Podman differs."""
 
@@ -42,10 +59,10 @@ class PodmanImages(DockerImages):
         return podman_refusal(action, status, reason)
 
     def images(self) -> list[Image]:
-        return [replace(image, tags=tuple(map(_docker_tag, image.tags))) for image in super().images()]
+        return [replace(image, tags=tuple(map(_docker_tag, image.tags))) for image in listed(super().images)]
 
     def stored(self) -> list[ImageSize]:
-        return [replace(image, parent=image_id(image.parent)) for image in super().stored()]
+        return [replace(image, parent=image_id(image.parent)) for image in listed(super().stored)]
 
     def _inspect_image(self, image: str) -> Any:
         """Inspect an image. One that was committed without a comment shows the comment of the image below it.
