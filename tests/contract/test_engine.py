@@ -15,6 +15,7 @@ import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from select import select as readable
 from typing import TYPE_CHECKING, Any
 
@@ -1291,6 +1292,10 @@ def test_exec_piped_passes_signal_to_command(target: EngineUnderTest) -> None:
     assert target.engine.running_execs(container) == 0
 
 
+def _counts(target: EngineUnderTest, container: str, left: int) -> bool:
+    return target.engine.running_execs(container) == left
+
+
 def test_running_execs_counts_commands(target: EngineUnderTest) -> None:
     container = target.started()
     assert target.engine.running_execs(container) == 0
@@ -1300,7 +1305,8 @@ def test_running_execs_counts_commands(target: EngineUnderTest) -> None:
             process.write(b"exit 0\n")
             while process.read():
                 pass
-            assert target.engine.running_execs(container) == left
+            # The engine reports the end of a command some milliseconds after its output ends.
+            wait_until(partial(_counts, target, container, left), 5)
 
 
 def test_changes_list_paths_that_differ_from_image(target: EngineUnderTest) -> None:

@@ -66,6 +66,7 @@ def test_podman_image_tag_is_shortened_as_by_docker(tag: str, plain: str) -> Non
         (500, 'creating container storage: the container name "x" is already in use by 0123', Conflict),
         (500, "can only create exec sessions on running containers: container state improper", Conflict),
         (500, "x not found: layer not known", NotFound),
+        (500, 'locating image with ID "x": image not known', NotFound),
         (404, "no such image", NotFound),
         (409, "image is in use", Conflict),
         (500, "rootlessport listen tcp 127.0.0.1:80: bind: address already in use", EngineError),

@@ -30,7 +30,7 @@ _REGISTRIES = ("localhost/", "docker.io/library/")
 
 # The messages that Podman answers with 500, and Docker with a status of its own.
 _STATUSES = {
-    404: re.compile("no such container|layer not known"),
+    404: re.compile("no such container|layer not known|image not known"),
     409: re.compile('container name ".*" is already in use|container state improper'),
 }
 
