@@ -180,6 +180,6 @@ def test_destroy_removes_untagged_images_used_only_by_its_containers(demo: DemoP
     assert len([image for image in demo.engine.images() if not image.tags]) == 1
     project = demo.run_anew()
     assert destroy(project, "demo", lambda _: True)
-    project.connection.wait_for_tasks()
+    project.close()
     assert [image for image in demo.engine.images() if not image.tags] == []
     assert "habitat-demo:final" in demo.engine.tags()

@@ -168,6 +168,7 @@ class Project:
         self.maker.close()
         with ExitStack() as steps:  # the last one first; each is done, also if an earlier one is interrupted
             steps.callback(self.bus.close)
+            steps.callback(self.connection.wait_for_tasks)
             steps.callback(self.connection.close_locks)
             steps.callback(self.cleanups.run_all)
         return []

@@ -53,9 +53,9 @@ def destroy(
     containers = _containers(project, name, only_set_aside=only_set_aside)
     volumes = [] if keep_volumes else volumes_of(project, name)
     if not containers and not volumes:
-        fingerprints.sweep(project.state_folder(name), project.engine)
         text = _nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
         project.bus.emit(events.Notice(name, text))
+        _sweep(project, name)
         return True
     lines = [_describe_container(project, name, container) for container in containers]
     for line in (*lines, *map(_describe_volume, volumes)):
@@ -64,7 +64,6 @@ def destroy(
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
     _remove_containers(project, name, containers, keep_volumes=keep_volumes)
-    fingerprints.sweep(project.state_folder(name), project.engine)
     removed = [container.name for container in containers]
     remaining = _remove_volumes(project, name, volumes)
     if len(remaining) < len(volumes):
@@ -72,7 +71,7 @@ def destroy(
     if removed:
         parts = (f"removed {', '.join(removed)}", _kept(project, name))
         project.bus.emit(events.Notice(name, "; ".join(filter(None, parts))))
-    _sweep_images(project, name)
+    _sweep(project, name)
     return not remaining
 
 
@@ -143,8 +142,9 @@ def _remove_volumes(project: Project, name: str, volumes: Iterable[Volume]) -> l
     return remaining
 
 
-def _sweep_images(project: Project, name: str) -> None:
-    """Remove images that a build has replaced. They were kept for the containers that used them."""
+def _sweep(project: Project, name: str) -> None:
+    """Remove what was kept for the containers: images that a build has replaced, and records of their secrets."""
+    fingerprints.sweep(project.state_folder(name), project.engine)
     if project.store.has_untagged(name):
         with exclusive(project, name):
             pass  # taking the lock removes them
