@@ -40,7 +40,7 @@ PREFIX = "habtest"
 # Tests of all else count what is built, of configs that are alike.
 os.environ["HABITATS_SHARING"] = "off"
 
-# No test gets the personal config of whoever runs it.
+# No test reads the personal config of the person who runs it.
 os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 
 # Tests of all else have nobody to ask whether a secret's command may run.

@@ -1,4 +1,4 @@
-"""What a config tells agents, with `instructions:`."""
+"""The text of `instructions:`, which agents read."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class ResponseTimeout:
 
     @property
     def _is_silent(self) -> bool:
-        """Whether the engine seems to be stopped. One that has answered may take long for a single request."""
+        """Return whether the engine seems to be stopped. One that has answered may take long for a single request."""
         return self._silent_requests > (1 if self._has_answered else 0)
 
     def record_interrupt(self, action: str, silent: float) -> None:

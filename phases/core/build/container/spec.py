@@ -70,7 +70,7 @@ class ContainerSpec:
 
     @property
     def restrictions(self) -> Restrictions:
-        """What the processes of the container may do and use."""
+        """The restrictions of the processes in the container."""
         build = self._work.habitat.build
         return Restrictions(privileges=build.new_privileges, **asdict(build.limits))
 

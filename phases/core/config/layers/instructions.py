@@ -1,4 +1,4 @@
-"""The keys `instructions` and `entry.instruction_files`: what agents are told, and where they read it."""
+"""The keys `instructions` and `entry.instruction_files`: a text for agents, and the files in which they read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all mappings of config.yaml have in common, and how their keys are described."""
+"""The base of all mappings of config.yaml, and the descriptions of their keys."""
 
 from __future__ import annotations
 
