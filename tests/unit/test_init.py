@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_clone import repository
+from test_clone import git, repository
 
 from phases.core import layout
 from phases.core.config import loader
@@ -53,6 +53,28 @@ def test_init_adds_one_folder_with_the_repository_as_workdir(repo: Path) -> None
     status = ["git", "-C", str(repo), "status", "--porcelain", "--untracked-files=all"]
     left = subprocess.run(status, check=True, capture_output=True, text=True).stdout
     assert left.split() == ["??", ".habitats/.gitignore", "??", ".habitats/my-app/config.yaml"]
+
+
+def test_init_with_extends_writes_them_for_the_repository(repo: Path) -> None:
+    habitat(repo, "init", "--extends", "claude,python")
+    habitat_ = loader.load(repo, "my-app", NAMES)
+    assert habitat_.entry.command.startswith("claude")
+    assert habitat_.description == "my-app, claude, python on debian:bookworm-slim"
+    assert [clone.local for clone in habitat_.repos] == [repo]
+    printed = habitat(repo, "init", "--doit", "--extends", "node", code=3)
+    assert "is a project already" in printed
+
+
+def test_init_with_unknown_extend_names_the_nearest_and_writes_nothing(repo: Path) -> None:
+    assert "--extends: there is no extend 'cluade': did you mean 'claude'?" in habitat(
+        repo, "init", "--extends=cluade", code=3
+    )
+    assert not (repo / ".habitats").exists()
+
+
+def test_init_says_that_repository_has_no_commit(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    assert f"the repository {tmp_path} has no commit" in habitat(tmp_path, "init")
 
 
 def test_init_outside_a_repository_makes_habitat_without_one(tmp_path: Path) -> None:

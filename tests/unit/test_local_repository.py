@@ -16,6 +16,7 @@ from phases.core.cache.sharing import environment_digest
 from phases.core.eject.command import eject
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import git_bundle
+from phases.core.report import plan
 from phases.protocol import CopyRepository
 
 if TYPE_CHECKING:
@@ -181,6 +182,20 @@ def test_build_puts_bundle_and_says_what_is_not_committed(project: Path) -> None
     notices = [event.text for event in demo.seen if isinstance(event, events.Notice)]
     assert any("not committed, and so not cloned" in text for text in notices)
     assert any("/work/app/.habitat-bundle /work/app" in script for script in scripts)
+
+
+def test_plan_and_build_warn_of_repository_without_commit_until_it_has_one(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    demo = DemoProject(tmp_path, CONFIG)
+    warning = (
+        f"habitats/demo/config.yaml:2: the repository {tmp_path} has no commit, so there is nothing to clone: "
+        "commit something there"
+    )
+    assert plan.warnings(demo.project, "demo") == [warning]
+    assert demo.build("setup")[-1] == "setup"
+    assert [event.text for event in demo.seen if isinstance(event, events.Notice) and event.warning] == [warning]
+    commit(tmp_path, "one")
+    assert plan.warnings(demo.run_anew(), "demo") == []
 
 
 def test_ejected_folder_has_the_bundle(project: Path, tmp_path: Path) -> None:

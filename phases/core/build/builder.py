@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases.core import events
-from phases.core.build import credential_files
+from phases.core.build import credential_files, warnings
 from phases.core.build.container import layers
 from phases.core.build.container.pool import ContainerPools
 from phases.core.build.context import PhaseContext
@@ -21,7 +21,6 @@ from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.image_files import KnownFiles
 from phases.core.cache.stamps import task_name
-from phases.core.config.mounts.uid import uid_warning
 from phases.core.errors import HabitatError, NotFound, SourceChanged
 from phases.core.files.phase_log import PhaseLog
 from phases.registry import PHASES, mounts_caches, named
@@ -56,7 +55,6 @@ class Builder:
         """
         # If a signal ends this, the phase stays recorded, since `close` returns where the run was.
         self._locks.begin(name, phase)
-        self._report_uid(name, phase)
         try:
             result = self._build(name, phase)
             if phase is PHASES[-1]:
@@ -90,11 +88,6 @@ class Builder:
             project.stamps.drop(task_name(phase, name))
             raise
 
-    def _report_uid(self, name: str, phase: Phase) -> None:
-        """Warn of a `uid: host` without effect, where it would have one."""
-        if phase.NAME == "users" and (text := uid_warning(self.project.habitat(name))):
-            self.project.bus.emit(events.Notice(name, text, warning=True))
-
     def _built_by_another_run(self, name: str, phase: Phase) -> bool:
         """Take the build lock, unless this run has it. Return whether another run has built the phase meanwhile."""
         if name in self._locks:
@@ -104,7 +97,10 @@ class Builder:
         self.project.maker.check()  # the wait for the lock may have been long
         remove_leftovers(self.project, name)
         self.project.names.confirm(name, lambda text: self.project.bus.emit(events.Notice(name, text)))
-        return was_stale and phase.NAME not in self.project.assess(name).stale
+        stale = self.project.assess(name).stale
+        for text in warnings.before_build(self.project.habitat(name), stale):
+            self.project.bus.emit(events.Notice(name, text, warning=True))
+        return was_stale and phase.NAME not in stale
 
     def _check_predecessors(self, name: str, phase: Phase) -> None:
         """Check that all earlier phases are up to date, because the labels of this phase's image will say so.

@@ -73,16 +73,22 @@ def _first_origin(repository: Path, depth: int) -> str:
     return f"{host.rpartition('@')[2].lower()}/{rest.strip('/').removesuffix('.git')}"
 
 
+def problem(top: Path) -> StepError | None:
+    """Return why the repository of the folder `top` can't be cloned; None if it can."""
+    try:
+        _check(top)
+    except StepError as error:
+        return error
+    return None
+
+
 def write(top: Path, target: Path) -> Bundle:
     """Write the repository of the folder `top` to the file `target`.
 
     Raises:
         StepError: There is no git, or it refuses.
     """
-    if _git(top, "rev-parse", "--is-shallow-repository") == "true":
-        raise _error(top, "is a shallow clone", "run git fetch --unshallow there")
-    if not _git(top, "for-each-ref", "--count=1", "refs/heads"):
-        raise _error(top, "has no commit", "commit something there")
+    _check(top)
     _git(top, "bundle", "create", "--quiet", str(target), "HEAD", "--branches", "--tags")
     origin = _git(top, "config", "--default", "", "remote.origin.url")
     changes = _git(
@@ -90,6 +96,13 @@ def write(top: Path, target: Path) -> Bundle:
     )
     branch = _git(top, "branch", "--show-current")
     return Bundle("" if url_credentials.credential_in(origin) else origin, branch, len(changes.splitlines()))
+
+
+def _check(top: Path) -> None:
+    if _git(top, "rev-parse", "--is-shallow-repository") == "true":
+        raise _error(top, "is a shallow clone", "run `git fetch --unshallow` there")
+    if not _git(top, "for-each-ref", "--count=1", "refs/heads"):
+        raise _error(top, "has no commit, so there is nothing to clone", "commit something there")
 
 
 def _git(top: Path, *words: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form
 from phases.core.build.shared_builds import SharedSnapshots
+from phases.core.build.warnings import before_build
 from phases.core.cache import dockerfile_references as references
 from phases.core.cache import freshness, image_labels
 from phases.core.cache.stamps import task_name
@@ -41,6 +42,13 @@ def plan(project: Project, name: str) -> Plan:
         why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
         said.update(reason.text for reason in why[phase.NAME])
     return Plan(name, why, seconds, is_new, shared, _replaced(project, name))
+
+
+def warnings(project: Project, name: str) -> list[str]:
+    """Return what a person has to know about the habitat before a build."""
+    text = unread_dockerfile(project, name)
+    stale = project.assessments.look(name).stale
+    return [*([text] if text else []), *before_build(project.habitat(name), stale)]
 
 
 def unread_dockerfile(project: Project, name: str) -> str:

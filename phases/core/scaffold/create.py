@@ -42,7 +42,7 @@ def create(root: Path, name: str, base: str, urls: Sequence[str], extend: Sequen
     if not names.is_image_name(base):
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
-    _check_extends(root, extend)
+    check_extends(root, extend)
     has_schema = (root / template.SCHEMA).is_file()
     text = template.text(base, clones(urls, "--repo"), extends=extend, has_schema=has_schema)
     return new_folder(root, name, lambda folder: (folder / "config.yaml").write_text(text, encoding="utf-8"))
@@ -53,7 +53,8 @@ def _check_name(name: str) -> None:
         raise ConfigError(f"'{name}' can't name a habitat", remedy=f"use {names.HABITAT_NAME_RULE}")
 
 
-def _check_extends(root: Path, extend: Sequence[str]) -> None:
+def check_extends(root: Path, extend: Sequence[str]) -> None:
+    """Raise ConfigError unless a project has all extends of these names."""
     folders = extends.places_of(root)
     for name in extend:
         if name not in (known := extends.names_in(folders)):

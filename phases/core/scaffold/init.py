@@ -13,9 +13,10 @@ from phases.core.errors import ConfigError, state_error
 from phases.core.files import atomic, git_bundle
 from phases.core.scaffold import template
 from phases.core.scaffold.clone_urls import Clone
+from phases.core.scaffold.create import check_extends
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     Settings = Mapping[str, Mapping[str, str]]
 
@@ -65,8 +66,14 @@ def is_repository(root: Path) -> bool:
     return git_bundle.top_of(root) == root.resolve()
 
 
-def create(root: Path, name: str, base: str) -> str:
+def create(root: Path, name: str, base: str, extend: Sequence[str] = ()) -> str:
     """Write `.habitats/` with one habitat, whole or not at all.
+
+    Args:
+        root: The folder that becomes a project.
+        name: The habitat.
+        base: The image that it starts from.
+        extend: The names of configs for `extends:`.
 
     Returns:
         The path of its config, relative to the root.
@@ -80,8 +87,10 @@ def create(root: Path, name: str, base: str) -> str:
     if not names.is_image_name(base):
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
+    check_extends(root, extend)
     clones = [Clone(".", "", by_ssh=False)] if is_repository(root) else []
-    text = template.text(base, clones, workdir=f"/workspace/{name}" if clones else "", has_schema=False)
+    workdir = f"/workspace/{name}" if clones else ""
+    text = template.text(base, clones, extends=extend, workdir=workdir, has_schema=False)
     home = root / layout.HIDDEN
     try:
         with atomic.draft_folder(home) as fresh:

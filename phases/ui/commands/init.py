@@ -10,9 +10,10 @@ from doit.exceptions import InvalidCommand
 
 from phases.core import command_form, layout
 from phases.core.errors import HabitatError
-from phases.core.scaffold import init
+from phases.core.files import git_bundle
+from phases.core.scaffold import create, init
 from phases.ui import output, plugins
-from phases.ui.commands.new import BASE
+from phases.ui.commands.new import BASE, EXTENDS, names_in
 from phases.ui.commands.printing import Printing
 
 
@@ -20,11 +21,12 @@ class Init(Printing):
     """Writes `.habitats/`, and touches nothing else. It builds nothing, and needs neither a project nor an engine."""
 
     doc_purpose = "make this repository a project"
-    doc_usage = "[NAME] [--base IMAGE] [--doit]"
+    doc_usage = "[NAME] [--base IMAGE] [--extends A,B] [--doit]"
     example = ("init",)
     doc_description = ""
     cmd_options = (
         BASE,
+        EXTENDS,
         {
             "name": "doit",
             "long": "doit",
@@ -39,19 +41,23 @@ class Init(Printing):
         if len(args) > 1:
             raise InvalidCommand(f"init takes one name: `{command_form.command('init', self.doc_usage)}`")
         try:
-            return output.printing(lambda: self._init(Path.cwd(), "".join(args), params["base"], doit=params["doit"]))
+            return output.printing(lambda: self._init(Path.cwd(), "".join(args), params))
         except HabitatError as error:
             raise InvalidCommand(str(error)) from error
 
-    def _init(self, folder: Path, name: str, base: str, *, doit: bool) -> int:
-        root = layout.find_root(folder) if doit and not name else None
+    def _init(self, folder: Path, name: str, params: Any) -> int:
+        base, extends, doit = params["base"], names_in(params["extends"]), params["doit"]
+        is_plain = not name and not extends and base == create.DEFAULT_BASE
+        root = layout.find_root(folder) if doit and is_plain else None
         if not root:
             root = init.root_for(folder)
             name = name or init.name_for(root)
             if doit:
                 init.check_doit_files(root, plugins.SETTINGS)
-            config = init.create(root, name, base)
+            config = init.create(root, name, base, extends)
             sys.stdout.write(f"created {config}: edit it, its comments explain each section\n")
+            if problem := init.is_repository(root) and git_bundle.problem(root):
+                sys.stdout.write(f"{problem}\n")
             if not init.is_repository(root):
                 sys.stdout.write(f"{root} is no git repository, so the habitat has no clone: `repos:` can name one\n")
             sys.stdout.write(f"then `{command_form.verb('start', name)}` builds and starts it\n")

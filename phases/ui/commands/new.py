@@ -20,6 +20,20 @@ BASE = {
     "help": "the image to start from",
 }
 
+EXTENDS = {
+    "name": "extends",
+    "long": "extends",
+    "type": list,
+    "default": [],
+    "metavar": "A,B",
+    "help": "agents, toolchains and services to build on, such as claude,python",
+}
+
+
+def names_in(extends: list[str]) -> list[str]:
+    """Return the names that the values of `--extends` list."""
+    return [part.strip() for text in extends for part in text.split(",") if part.strip()]
+
 
 class New(Printing, DoitCmdBase):
     """Writes a config.yaml with comments that explain it; builds nothing, and needs no engine."""
@@ -38,14 +52,7 @@ class New(Printing, DoitCmdBase):
             "metavar": "URL",
             "help": "a repository to clone; may be repeated",
         },
-        {
-            "name": "extends",
-            "long": "extends",
-            "type": list,
-            "default": [],
-            "metavar": "A,B",
-            "help": "agents, toolchains and services to build on, such as claude,python",
-        },
+        EXTENDS,
         {
             "name": "like",
             "long": "like",
@@ -65,8 +72,7 @@ class New(Printing, DoitCmdBase):
             if like:
                 self._copy(name, like, base, repo, extends)
             else:
-                names = [part.strip() for text in extends for part in text.split(",") if part.strip()]
-                config = create.create(current_project().root, name, base, repo, names)
+                config = create.create(current_project().root, name, base, repo, names_in(extends))
                 self.outstream.write(f"created {config}: edit it, its comments explain each section\n")
         except HabitatError as error:
             raise InvalidCommand(str(error)) from error

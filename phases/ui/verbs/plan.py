@@ -38,7 +38,7 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
     from phases.ui.screen import Screen
 
     plan = report_plan.plan(project, name)
-    if text := report_plan.unread_dockerfile(project, name):
+    for text in report_plan.warnings(project, name):
         project.bus.emit(events.Notice(name, text, warning=True))
     project.bus.emit(events.Planned(name, plan))
     screen = Screen(cast("IO[str]", GuardedStream(sys.stdout)))
