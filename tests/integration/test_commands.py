@@ -240,7 +240,7 @@ def test_info_shows_reason_why_phase_runs(project: Project, busybox: str, name: 
     result = info("users")
     assert result.code == 0
     assert "status     : up-to-date" in result
-    assert f".stamps/{name}/2-users.json" in result
+    assert f"values     : .stamps/{name}/2-users.json\nfollows    : base:{name}\n" in result
 
     result = info("env")
     assert result.code == 1

@@ -200,10 +200,8 @@ def test_exec_messages_of_program_are_not_in_stdout(habitat: BuiltHabitat) -> No
         assert running.end().code == 0
     assert err in (b"", f"• {habitat.container} stays running: another session is using it\n".encode())
     code, out, err = piped(habitat, "exec")
-    assert (code, out) == (1, b"")
-    assert err.decode().splitlines() == [
-        f"❌ {habitat.name}: no command is given: write it like doit exec:{habitat.name} -- ls -l"
-    ]
+    assert (code, out) == (3, b"")
+    assert err.decode() == f"ERROR: exec needs a command, as in `doit exec:{habitat.name} -- make test`\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

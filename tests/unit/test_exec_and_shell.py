@@ -98,11 +98,6 @@ def test_exec_habitat_of_changed_config_runs_and_warns(demo: DemoProject) -> Non
     ]
 
 
-def test_exec_without_command_is_error_with_example(demo: DemoProject) -> None:
-    with pytest.raises(HabitatError, match="demo: no command is given: write it like doit exec:demo -- ls -l"):
-        execute(demo)
-
-
 def test_exec_waits_startup_delay_only_for_newly_started_container(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "entry: {startup_delay: 0.1}\n")
     execute(demo, "true")

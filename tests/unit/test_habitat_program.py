@@ -58,9 +58,10 @@ def test_table_of_plugins_equals_pyproject() -> None:
     assert {"GLOBAL": settings, **sections} == plugins.SETTINGS
 
 
-def test_version_is_that_of_this_program(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", ["--version", "-V", "-v", "version"])
+def test_version_is_that_of_this_program(tmp_path: Path, word: str) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert habitat(tmp_path, "--version").stdout == f"habitats {version}\n"
+    assert habitat(tmp_path, word).stdout == f"habitats {version}\n"
 
 
 def test_habitat_without_project_says_how_to_begin(tmp_path: Path) -> None:
@@ -138,7 +139,10 @@ def test_verb_without_name_takes_habitat_named_like_the_folder(tmp_path: Path) -
         ("rebuild one --to dockerfile", "there is no task 'dockerfile:one': one has no such phase"),
         ("clean --from setup", "clean needs a habitat, as in `habitat clean NAME`: known here: one, two"),
         ("forget one --from setpu", "--from: there is no phase 'setpu': did you mean 'setup'?"),
-        ("stauts", "there is no command 'stauts': did you mean 'status'?"),
+        ("stauts", "there is no command 'stauts': did you mean `habitat status`?"),
+        ("ls", "there is no command 'ls': here that is `habitat list`"),
+        ("run one", "there is no command 'run': here that is start: `habitat help start` explains it"),
+        ("exec one", "exec needs a command, as in `habitat exec one -- make test`"),
         ("strat", "there is no command 'strat': `habitat help start` explains start"),
         ("strace", "there is no command 'strace': `habitat help` lists all commands"),
         (
@@ -148,6 +152,8 @@ def test_verb_without_name_takes_habitat_named_like_the_folder(tmp_path: Path) -
         ("--hlep", "option --hlep not recognized: did you mean --help? `habitat help` lists all commands"),
         ("build --from x", "option --from not recognized: `habitat help build` lists the options"),
         ("stop one --froce", "option --froce not recognized: `habitat help stop` lists the options"),
+        ("tabcompletion --shell fish", "--shell: there is no completion for 'fish': known here: bash, zsh"),
+        ("info start:one", "info takes one phase of a habitat, as in `habitat info setup:api`"),
         ("new", f"new needs a name: `habitat new {New.doc_usage}`"),
         ("FOO=bar", "there is no command 'FOO=bar': a variable goes before habitat, as in `NAME=VALUE habitat …`"),
     ],

@@ -112,7 +112,7 @@ def test_start_options_of_command_in_habitat_are_its_own() -> None:
 def test_help_of_unknown_name_is_error() -> None:
     done = doit("help", "lgos:hello")
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == "ERROR: there is no task 'lgos:hello': did you mean 'logs:hello'?\n"
+    assert done.stderr == "ERROR: there is no task 'lgos:hello': did you mean `doit logs:hello`?\n"
 
 
 def test_help_of_verb_and_habitat_as_two_words_shows_verb() -> None:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:
     """Run a command as USER in WORKDIR, with a terminal or with pipes. Returns its exit code."""
-    if not argv:
-        example = command_form.verb("exec", name, "--", "ls", "-l")
-        raise StartError("no command is given", where=name, remedy=f"write it like {example}")
     with open_session(project, name, find_or_start, skip_delay_if_running=True) as session:
         return session.run(argv, run_in_tty(terminal) if terminal.interactive else run_piped(terminal))
 

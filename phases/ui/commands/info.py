@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_info
+from doit.exceptions import InvalidCommand
 
+from phases.core import command_form
 from phases.ui.commands import selection
 from phases.ui.commands.options import explained
 from phases.ui.commands.printing import Printing
+from phases.ui.tasks import parse_task, phase_named
 
 if TYPE_CHECKING:
     from phases.ui.tasks import Freshness
@@ -23,7 +27,10 @@ def _shared(check: Freshness) -> str:
 
 
 class Info(Printing, cmd_info.Info):
-    """doit's `info`, with a line for each reason. Exit code 1 if the task would run."""
+    """doit's `info` for phases, with a line for each reason and the file of the values that the phase reads.
+
+    Exit code 1 if the phase would run.
+    """
 
     doc_purpose = "show whether a phase is up to date"
     doc_usage = "PHASE:NAME"
@@ -32,7 +39,26 @@ class Info(Printing, cmd_info.Info):
 
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
         selection.check(pos_args, self.task_list)
-        return int(super()._execute(pos_args, hide_status))
+        if len(pos_args) != 1 or not phase_named(parse_task(pos_args[0])[0]):
+            raise InvalidCommand(f"info takes one phase of a habitat, as in `{command_form.command(*self.example)}`")
+        tasks = {task.name: task for task in self.task_list}
+        task = tasks[pos_args[0]]
+        self.outstream.write(f"\n{task.name}\n\n{task.doc}\n")
+        code = 0 if hide_status else self._write_status(task, tasks)
+        rows = {"values": [path for path in task.file_dep if Path(path).is_file()], "follows": task.task_dep}
+        for title, entries in rows.items():
+            if entries:
+                self.outstream.write(f"{title:<11}: {', '.join(entries)}\n")
+        return code
+
+    def _write_status(self, task: Any, tasks: dict[str, Any]) -> int:
+        """Print whether the phase is up to date, and why not. Returns the exit code."""
+        status = self.dep_manager.get_status(task, tasks, get_log=True)
+        self.outstream.write(f"\n{'status':<11}: {status.status}\n")
+        if status.status == "up-to-date":
+            return 0
+        self.outstream.write(f"{self.get_reasons(status.reasons)}\n")
+        return 1
 
     @staticmethod
     def get_reasons(reasons: dict[str, Any]) -> str:

@@ -38,6 +38,27 @@ COMMANDS = (
     "tabcompletion",
 )
 
+# The words by which people know a command from Docker, Compose, Vagrant, git or a shell.
+_SYNONYMS = {
+    "clean": ("clear", "prune", "rmi"),
+    "destroy": ("del", "delete", "remove", "rm"),
+    "eject": ("export",),
+    "exec": ("execute",),
+    "info": ("inspect", "show"),
+    "list": ("ls",),
+    "migrate": ("convert", "import"),
+    "new": ("add", "create"),
+    "plan": ("diff",),
+    "rebuild": ("recreate", "reset"),
+    "shell": ("attach", "bash", "connect", "enter", "sh", "ssh", "zsh"),
+    "start": ("launch", "open", "restart", "resume", "run", "up"),
+    "status": ("df", "images", "ps", "stats", "top"),
+    "stop": ("down", "halt", "kill", "pause", "suspend"),
+    "tabcompletion": ("completion", "completions"),
+}
+
+_COMMAND_OF = {word: command for command, words in _SYNONYMS.items() for word in words}
+
 #: What may be before the colon of a task.
 KINDS = (*VERB_NAMES, *PHASE_NAMES)
 
@@ -106,6 +127,9 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
         except CmdParseError as error:
             raise refused(error, parser, verb.NAME) from error
         if verb.WORDS:
+            if not any(word != "--" for word in rest[:2]):
+                example = command_form.verb(verb.NAME, printable(habitat), *verb.EXAMPLE[1:])
+                raise InvalidCommand(f"{verb.NAME} needs a command, as in `{example}`")
             return  # the words that follow belong to it
         if verb is start:
             start.check(habitat, detach=options["detach"], cmd=options["cmd"])
@@ -121,16 +145,30 @@ def _remedy(name: str, names: Sequence[str]) -> str:
         return f"a variable goes before {program}, as in `NAME=VALUE {program} …`"
     if is_verb(kind) or phase_named(kind):
         return _remedy_for_habitat(kind, habitat, names)
-    if kind in COMMANDS and colon:
-        return f"{kind} is a command, so a habitat is a word of its own: {kind} NAME"
-    if name in COMMANDS:
-        return f"it is a command, which goes first{f': `{command_form.command(name)}`' if name in HARMLESS else ''}"
+    if kind in _COMMAND_OF and (kind != "run" or command_form.program() == command_form.HABITAT):
+        return _remedy_for_synonym(_COMMAND_OF[kind])
+    if kind in COMMANDS:
+        return _remedy_for_command(kind, has_habitat=bool(colon))
     if kind in names:
         example = command_form.verb("plan", printable(kind))
         return f"it is a habitat; a verb or a phase goes before it, as in `{example}`"
     kinds = [*COMMANDS, *KINDS] if not colon else KINDS
     near = _suggestion([kind, habitat], [kinds, names]) if colon else _suggestion([kind], [kinds])
     return near or f"`{command_form.command('help')}` lists all commands"
+
+
+def _remedy_for_command(command: str, *, has_habitat: bool) -> str:
+    """Return what to type instead of a command at the place of a task."""
+    if has_habitat:
+        return f"{command} is a command, so a habitat is a word of its own: {command} NAME"
+    return f"it is a command, which goes first{f': `{command_form.command(command)}`' if command in HARMLESS else ''}"
+
+
+def _remedy_for_synonym(command: str) -> str:
+    """Return what to type instead of a word that another program has for a command."""
+    if command in HARMLESS:
+        return f"here that is `{command_form.command(command)}`"
+    return f"here that is {command}: `{command_form.command('help', command)}` explains it"
 
 
 def _remedy_for_habitat(kind: str, habitat: str, names: Sequence[str]) -> str:
@@ -152,7 +190,8 @@ def _suggestion(parts: Sequence[str], options: Sequence[Sequence[str]]) -> str:
     if not all(near):
         return ""
     if near[0] in HARMLESS:
-        return f"did you mean '{':'.join(map(printable, near))}'?"
+        form = command_form.verb if len(near) > 1 else command_form.command
+        return f"did you mean `{form(*map(printable, near))}`?"
     return f"`{command_form.command('help', *near)}` explains {near[0]}" if len(near) == 1 else ""
 
 

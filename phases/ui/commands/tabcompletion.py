@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_completion
+from doit.exceptions import InvalidCommand
 
 from phases.core import command_form
+from phases.core.errors import printable
 from phases.registry import PHASES
 from phases.ui import output
 from phases.ui.commands.help import OF_DOIT, UNUSED, own_options
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "completion"
+
+_SHELLS = ("bash", "zsh")
+
+# doit's option, without its choices: its error lists them as Python does.
+_SHELL = {
+    **{key: value for key, value in cmd_completion.opt_shell.items() if key != "choices"},
+    "metavar": "SHELL",
+    "help": "bash, the default, or zsh",
+}
 
 # A word to complete, and its help.
 Row = tuple[str, str]
@@ -35,10 +46,13 @@ class TabCompletion(cmd_completion.TabCompletion):
     doc_purpose = "print a script for bash or zsh"
     doc_usage = "[--shell bash|zsh]"
     example = ("tabcompletion", "--shell", "zsh")
-    cmd_options = (cmd_completion.opt_shell,)
+    cmd_options = (_SHELL,)
 
     def execute(self, opt_values: dict[str, Any], pos_args: list[str]) -> int:
         del pos_args
+        if opt_values["shell"] not in _SHELLS:
+            problem = f"--shell: there is no completion for '{printable(opt_values['shell'])}'"
+            raise InvalidCommand(f"{problem}: known here: {', '.join(_SHELLS)}")
         text = script(opt_values["shell"], self._lists())
         return output.printing(lambda: sys.stdout.write(text) and 0)
 
@@ -54,7 +68,7 @@ class TabCompletion(cmd_completion.TabCompletion):
             yield "verbs", [(verb.NAME, verb.DESCRIPTION) for verb in VERBS]
             yield "commands", own
         yield "layers", [(layer, f"the tests of {folder}") for layer, folder in layer_tests.LAYERS.items()]
-        yield "shells", [(shell, f"a script for {shell}") for shell, _ in cmd_completion.opt_shell["choices"]]
+        yield "shells", [(shell, f"a script for {shell}") for shell in _SHELLS]
         for verb in VERBS:
             for name in dict.fromkeys((verb.NAME, verb.EXAMPLE[0])):
                 yield f"options of {name}", [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]

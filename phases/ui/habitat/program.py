@@ -19,8 +19,11 @@ from phases.ui.typed_paths import current_folder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The words that people type for it, alone.
+_VERSION = (["--version"], ["-V"], ["-v"], ["version"])
+
 _BEGIN = """\
-No project here: neither this folder nor one above it has habitats/ or .habitats/.
+No project here: neither this folder nor one above has habitats/ or .habitats/.
 
   habitat init    Make this repository a project, with a habitat
   habitat help    Show all commands
@@ -46,11 +49,13 @@ class HabitatMain(DoitMain):
         super().__init__(ProjectLoader(), config_filenames=(), extra_config=plugins.SETTINGS)
 
     def run(self, all_args: Sequence[str]) -> int:
-        if list(all_args) == ["--version"]:
+        if list(all_args) in _VERSION:
             return output.printing(_print_version)
         if not all_args and not layout.find_root(current_folder()):
             return output.printing(lambda: sys.stdout.write(_BEGIN) and 0)
-        return int(super().run(command_line.prepare(all_args)))
+        words = command_line.prepare(all_args)
+        # doit's command `run` is not one of this program, so it is a word like any that names no command.
+        return int(super().run(["run", *words] if words[:1] == ["run"] else words))
 
     def process_args(self, cmd_args: list[str]) -> list[str]:
         reset_vars()  # none: `NAME=VALUE` is a word like others
