@@ -15,6 +15,7 @@ import posixpath
 import re
 import shlex
 import signal
+import socket
 import tarfile
 import uuid
 from dataclasses import dataclass, field
@@ -774,7 +775,7 @@ class FakePipedExec:
 
     def __init__(self, run: Callable[[bytes, Callable[[bytes, bool], None]], int], env: Mapping[str, str]) -> None:
         self.env = {f"{name}={value}" for name, value in env.items()}
-        self._reader, self._writer = os.pipe()
+        self._reader, self._writer = socket.socketpair()  # one can wait for it to take input, too
         self._run = run
         self._stdin = b""
         self._printed: list[tuple[bytes, bool]] = []
@@ -783,7 +784,7 @@ class FakePipedExec:
         self.signals: list[str] = []
 
     def fileno(self) -> int:
-        return self._reader
+        return self._reader.fileno()
 
     def read(self) -> list[tuple[bytes, bool]] | None:
         printed, self._printed = self._printed, []
@@ -808,13 +809,13 @@ class FakePipedExec:
     def _end(self, code: int) -> None:
         if self.running:
             self.running, self._code = False, code
-            os.close(self._writer)
+            self._writer.close()
 
     def exit_code(self) -> int:
         return self._code
 
     def close(self) -> None:
-        os.close(self._reader)
+        self._reader.close()
 
 
 def base_files() -> Files:

@@ -62,11 +62,12 @@ MAY_IMPORT = {
     "trust": f"{BASICS} events",
     "project": f"{BASICS} phases config events engine secrets cache trust",
     "build": f"{BASICS} phases config events engine container secrets cache project",
-    "runtime": f"{BASICS} phases config events engine container secrets cache project build",
+    "work": f"{BASICS} phases config events engine container cache project",
+    "runtime": f"{BASICS} phases config events engine container secrets cache project build work",
     "migrate": f"{BASICS} phases config events engine container cache project build",
     "eject": f"{BASICS} phases config container secrets project build",
-    "report": f"{BASICS} phases events engine cache project build runtime",
-    "ui": f"{BASICS} phases events engine cache scaffold project build runtime migrate eject report",
+    "report": f"{BASICS} phases events engine cache project build work runtime",
+    "ui": f"{BASICS} phases events engine cache scaffold project build work runtime migrate eject report",
 }
 
 MOST_MODULES = 16
