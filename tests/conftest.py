@@ -43,6 +43,10 @@ os.environ["HABITATS_SHARING"] = "off"
 # No test reads the personal config of the person who runs it.
 os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
 
+# Nor that person's name in git.
+os.environ["GIT_CONFIG_GLOBAL"] = "/dev/null"
+os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+
 # Tests of all else have nobody to ask whether a secret's command may run.
 os.environ["HABITATS_TRUST"] = "all"
 

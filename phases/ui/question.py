@@ -1,4 +1,4 @@
-"""A question to answer with yes or no."""
+"""Questions on the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def ask(question: str, show: Callable[[], None] = lambda: None) -> bool | None:
-    """Ask on the terminal.
+    """Ask for a yes or a no.
 
     Args:
         question: The question, without the ` [y/N]` behind it.
@@ -28,3 +28,16 @@ def ask(question: str, show: Callable[[], None] = lambda: None) -> bool | None:
     except EOFError:
         print()  # noqa: T201 (ends the line of the question)
         return False
+
+
+def ask_for_text(question: str) -> str:
+    """Ask for a line of text; "" where there is no terminal, or no answer."""
+    from phases.ui.terminal import LocalTerminal
+
+    if not LocalTerminal().interactive:
+        return ""
+    try:
+        return input(f"{question}: ").strip()
+    except (EOFError, UnicodeDecodeError):
+        print()  # noqa: T201 (ends the line of the question)
+        return ""

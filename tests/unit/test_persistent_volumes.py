@@ -408,4 +408,8 @@ def test_start_without_persist_makes_no_extra_engine_requests(tmp_path: Path) ->
     demo.engine.calls.clear()
     bring_up(demo.run_anew(), demo.project.habitat("demo"))
     changing = [call[0] for call in demo.engine.calls if call[0] != "images"]
-    assert changing == ["create", "start"]
+    assert changing == ["create", *["read_file"] * 2, "start"]  # the image's git configs, once for an image
+    demo.engine.remove("habitat-demo")
+    demo.engine.calls.clear()
+    bring_up(demo.run_anew(), demo.project.habitat("demo"))
+    assert [call[0] for call in demo.engine.calls if call[0] != "images"] == ["create", "start"]

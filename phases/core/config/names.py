@@ -44,6 +44,9 @@ SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 #: The name of an environment variable.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+# The most characters of a name or an e-mail of git.
+_MAX_GIT_NAME = 500
+
 #: The phases that run the config's own commands, which may read secrets, also without hooks.
 SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
@@ -66,3 +69,8 @@ def as_project_name(folder: str) -> str:
 def is_image_name(text: str) -> bool:
     """Return whether `text` is a reference to an image."""
     return len(text) <= _MAX_IMAGE and bool(IMAGE.fullmatch(text))
+
+
+def is_git_name(text: str) -> bool:
+    """Return whether git can write a name or an e-mail into a commit as it is: one line without < and >."""
+    return bool(text.strip()) and len(text) <= _MAX_GIT_NAME and text.isprintable() and not set("<>") & set(text)

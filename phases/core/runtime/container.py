@@ -16,6 +16,7 @@ from phases.core.runtime.new_container import ContainerChanged, create_container
 from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.runtime.person import commit_author
 from phases.core.runtime.replacement import LABEL_REPLACES, LABEL_RETIRES
 from phases.core.runtime.session import image_users
 from phases.core.runtime.session.presence import STARTING, Presence
@@ -113,6 +114,7 @@ def _create(
     except Conflict as error:
         raise ContainerChanged from error
     image_users.learn(project, habitat.name, container)
+    commit_author.learn(project, habitat, container)
     try:
         _start(project, habitat, container)
     except HabitatError:

@@ -12,7 +12,7 @@ from phases.core import command_form, layout
 from phases.core.errors import HabitatError
 from phases.core.files import git_bundle
 from phases.core.scaffold import create, init
-from phases.ui import output, plugins
+from phases.ui import output, plugins, question
 from phases.ui.commands.new import BASE, EXTENDS, names_in
 from phases.ui.commands.printing import Printing
 
@@ -60,8 +60,25 @@ class Init(Printing):
                 sys.stdout.write(f"{problem}\n")
             if not init.is_repository(root):
                 sys.stdout.write(f"{root} is no git repository, so the habitat has no clone: `repos:` can name one\n")
+            _ask_identity(root)
             sys.stdout.write(f"then `{command_form.verb('start', name)}` builds and starts it\n")
         if doit:
             init.write_doit_files(root, plugins.SETTINGS)
             sys.stdout.write(f"created dodo.py and doit.cfg: `doit start:{name or 'NAME'}` works in {root}, too\n")
         return 0
+
+
+def _ask_identity(root: Path) -> None:
+    """Ask who makes commits in habitats, if nothing on this machine says it, and write it into the personal config."""
+    from phases.core.scaffold import personal_identity  # imported late, for a person whose git has no name
+
+    if not personal_identity.is_missing(root):
+        return
+    answers = {}
+    for key, text in (("name", "Your name, for commits in habitats (empty for none)"), ("e-mail", "Your e-mail")):
+        if not (answer := question.ask_for_text(text)):
+            return
+        personal_identity.check(key, answer)
+        answers[key] = answer
+    shown = personal_identity.write(*answers.values())
+    sys.stdout.write(f"wrote your name into {shown}, the config of all your habitats\n")

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core.config import names
 from phases.core.config.schema import Config, EntryKeys
 from phases.core.config.yaml_tree import Tree
 from phases.core.errors import ConfigError, did_you_mean
@@ -150,7 +151,7 @@ def _git_variables(identity: Tree) -> Iterator[Tree]:
             remedy = did_you_mean(key, _IDENTITY)
             raise ConfigError(f"identity: unknown key '{key}'", where=tree.origin, remedy=remedy)
         text = tree.value
-        if not isinstance(text, str) or not text.strip() or not text.isprintable() or set("<>") & set(text):
+        if not isinstance(text, str) or not names.is_git_name(text):
             problem = f"identity.{key} must be one line of text, without < and >"
             raise ConfigError(problem, where=tree.origin, remedy=_example())
         value = text.replace("$", "$$")

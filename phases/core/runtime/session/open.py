@@ -15,6 +15,7 @@ from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.runtime.new_container import ContainerChanged
 from phases.core.runtime.own_containers import container_name
+from phases.core.runtime.person import commit_author
 from phases.core.runtime.replacement import give_up, put_in_place
 from phases.core.runtime.session import entry_env, ready
 from phases.core.runtime.session.exit_guard import Guard
@@ -142,7 +143,7 @@ class _SessionSteps(Struct):
         if not session.was_started:
             withdraw(project.engine, container.id, session.secrets)
         deliver(project.engine, container.id, session.secrets, session.user, session.habitat)
-        session.extra_env = entry_env.for_commands(
+        session.extra_env = commit_author.variables(session) | entry_env.for_commands(
             project.engine, session.habitat, container, session.users, session.user
         )
         if session.habitat.entry.instruction_files and (session.was_started or not self.skip_delay_if_running):
