@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from phases import p06_files
 from phases.core.variables import in_image
 from phases.protocol import Copy, FromImage, RequirePaths, Run, SetImageConfig
 from phases.registry import named
@@ -228,6 +229,19 @@ def _file(key: str, prefix: str = "") -> Callable[[str], dict[str, Any]]:
     return lambda value: {"files": [{"source": "note", "dest": "/odd/x", key: prefix + quoted(value)}]}
 
 
+def _entry_file(key: str) -> Callable[[str], dict[str, Any]]:
+    return lambda value: {"entry": _file(key)(value)}
+
+
+def _entry_copy(field: str) -> Callable[[Habitat], str]:
+    """A field of what is copied for the first entry of `entry.files`."""
+
+    def find(habitat: Habitat) -> str:
+        return str(getattr(p06_files.copy_file(habitat, habitat.entry.files[0]).entries[0], field))
+
+    return find
+
+
 def _volume(key: str) -> Callable[[str], dict[str, Any]]:
     return lambda value: {"volumes": [{"source": "note", "dest": "/odd/x", key: quoted(value)}]}
 
@@ -345,6 +359,39 @@ PLACES = (
         "files.mode",
         _file("mode"),
         _put("files", "mode"),
+        only("an octal", "nothing"),
+        lambda value: str(int(value or "644", 8)),
+        {"07777": False, "4755": True, "0o755": False, "\u0667\u0667\u0667": False, "0_7": False},
+    ),
+    Place(
+        "entry.files source",
+        _entry_file("source"),
+        lambda habitat: habitat.entry.files[0].shown,
+        PATHS | {"parents"},
+        on_host=True,
+        elsewhere=ROOTS | HOMES | {"a dot"},
+        more={"note\n": False, "/proc/self/mem/x": False, "~nobody-here/x": False},
+    ),
+    Place(
+        "entry.files dest",
+        _entry_file("dest"),
+        _entry_copy("dest"),
+        PATHS,
+        lambda value: f"{inside(value).rstrip('/')}/note" if is_folder(value) else inside(value),
+        {"~/../x": False, "~/..": False, "/run/secrets": False, "/proc/x": False, "/etc/hosts": False, "/etc/x": True},
+    ),
+    Place(
+        "entry.files owner",
+        _entry_file("owner"),
+        _entry_copy("owner"),
+        NAMES - {"nothing", "a colon", "an octal"},
+        lambda value: value or "agent",
+        {"a:b:c": False, ":b": False, "a:": False, "a:-x": False, "\u0662": False},
+    ),
+    Place(
+        "entry.files mode",
+        _entry_file("mode"),
+        _entry_copy("mode"),
         only("an octal", "nothing"),
         lambda value: str(int(value or "644", 8)),
         {"07777": False, "4755": True, "0o755": False, "\u0667\u0667\u0667": False, "0_7": False},

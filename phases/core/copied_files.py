@@ -111,8 +111,9 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, *, credentials: bool = Tr
     # .dockerignore counts here too, also with `dockerfile: false`.
     if is_local and (habitat.has_dockerfile or not habitat.dockerfile):
         ignore = ignore.also_by(dockerignore(habitat.folder, habitat.dockerfile))
-    # Sources of volumes change without a build, so no image contains them.
-    return _without(ignore, layer.folder, [volume.source for volume in habitat.volumes])
+    # Sources of volumes and of entry.files change without a build, so no image contains them.
+    at_start = (copy.source for copy in habitat.entry.files if copy.origin.role != "personal")
+    return _without(ignore, layer.folder, [*(volume.source for volume in habitat.volumes), *at_start])
 
 
 def _without(ignore: Ignore, root: Path, paths: Sequence[Path]) -> Ignore:

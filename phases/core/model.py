@@ -29,7 +29,7 @@ SHARINGS = ("shared", "locked")
 
 
 class FileCopy(Struct, frozen=True):
-    """An entry of `files:`.
+    """An entry of `files:`, or of `entry.files`.
 
     Attributes:
         source: The file or folder on the host.
@@ -38,7 +38,7 @@ class FileCopy(Struct, frozen=True):
         owner: NAME or NAME:GROUP, "" for USER.
         mode: In octal, "" for the default.
         origin: Its line.
-        point: When it is copied, None for phase 6 itself.
+        point: When it is copied, None for phase 6 itself, and for `entry.files`.
     """
 
     source: Path
@@ -57,8 +57,7 @@ class Mount(Struct, frozen=True):
         source: The file or folder on the host, without a link in its path.
         shown: The source as the config has it.
         dest: An absolute path, or one below ~ for USER's home.
-        readonly: Whether the habitat can't write to it.
-        present: Whether this host has the source, which may be optional.
+        readonly, present: Whether the habitat can't write to it; whether this host has the source.
         origin: Its line.
         gives_root: Whether a habitat can become root on the host through it.
         pin: Device and inode of the source.
@@ -85,8 +84,7 @@ class Secret(Struct, frozen=True):
         phases: The phases whose commands see it.
         start: Whether the running habitat sees it.
         variable: The environment variable that holds it as well, "" for none.
-        optional: Whether a host may lack it.
-        origin: Its line.
+        optional, origin: Whether a host may lack it; its line.
         habitat: The habitat whose config has it.
     """
 
@@ -124,8 +122,7 @@ class RepoClone(Struct, frozen=True):
     """An entry of `repos:`.
 
     Attributes:
-        url: The URL for git, without a password.
-        path: An absolute path, or one below ~.
+        url, path: The URL for git, without a password; an absolute path, or one below ~.
         branch, ref: A branch, or a tag or a commit; both "" for the default branch.
         depth: The number of commits, 0 for all.
         owner, setup: NAME or NAME:GROUP, "" for USER; the scripts that this user runs in `path`.
@@ -236,6 +233,7 @@ class EntryPoint(Struct, frozen=True):
     instruction_files: tuple[str, ...] = ()
     shm_size: int = 0
     env: tuple[EntryVariable, ...] = ()
+    files: tuple[FileCopy, ...] = ()
 
 
 class Habitat(Struct, frozen=True, dict=True):
@@ -251,6 +249,7 @@ class Habitat(Struct, frozen=True, dict=True):
         base_id: The id of the base image, None if the engine doesn't have it.
         dockerfile: The name of the file in `folder` that phase 0 builds if it exists, "" for none.
         sources: Reads what is copied, each tree once.
+        personal: The person's own layer, which is not among `layers`, since no phase may use it. None without one.
     """
 
     name: str
@@ -279,6 +278,7 @@ class Habitat(Struct, frozen=True, dict=True):
     base_id: str | None = None
     dockerfile: str = "Dockerfile"
     sources: files_tree.Sources = field(default_factory=files_tree.Sources)
+    personal: ConfigLayer | None = None
 
     @property
     def user(self) -> str:
@@ -314,7 +314,7 @@ class Habitat(Struct, frozen=True, dict=True):
 
     def layer(self, name: str) -> ConfigLayer:
         """Return the layer with a name."""
-        return next(layer for layer in self.layers if layer.name == name)
+        return next(layer for layer in (*self.layers, self.personal) if layer and layer.name == name)
 
     def shown_layer(self, name: str) -> str:
         """Return a layer's folder as a person sees it; the name of an extend that the habitat no longer has."""

@@ -223,3 +223,33 @@ def test_build_command_has_configured_restrictions(attacked_habitat: AttackedHab
     rows = [line.split() for line in result.out.splitlines()]
     assert ["NoNewPrivs:", "1"] in rows
     assert ["77"] in rows
+
+
+@pytest.mark.guarantee("entry-files-follow-no-link-of-user")
+def test_entry_files_are_written_through_no_link_of_user(attacked_habitat: AttackedHabitat) -> None:
+    habitat, name = attacked_habitat, attacked_habitat.name
+    folder = habitat.data.parent
+    (folder / "tree").mkdir()
+    for path in ("note", "tree/one"):
+        (folder / path).write_text("first")
+    copies = [("note", "~/kept/in/note"), ("note", "~/fifo"), ("tree", "~/tree"), ("note", "~/f.json")]
+    rows = ", ".join(f"{{source: {source}, dest: {dest}}}" for source, dest in copies)
+    habitat.configure(entry=f"  files: [{rows}]\n")
+    assert habitat.doit(f"start:{name}", "--detach").code == 0
+    assert habitat.agent(
+        "cat ~/kept/in/note ~/tree/one ~/f.json; stat -c %u:%g ~/kept/in ~/tree/one ~/fifo | uniq"
+    ) == ("firstfirstfirst" + habitat.agent("echo $(id -u):$(id -g)"))
+    (folder / "note").write_text("second")
+    habitat.agent("rm ~/kept/in/note ~/fifo; ln -s /data/victim ~/kept/in/note; mkfifo ~/fifo; echo safe >/data/victim")
+    result = habitat.doit(f"exec:{name}", "--", "true")
+    assert f"changed while habitat-{name} runs: copied at its next start" in result.out
+    assert habitat.doit(f"stop:{name}").code == 0
+    assert habitat.doit(f"start:{name}", "--detach").code == 0
+    assert habitat.agent("cat ~/kept/in/note ~/fifo ~/f.json; test ! -L ~/kept/in/note") == "secondsecondsecond"
+    assert (habitat.data / "victim").read_text() == "safe\n"
+    habitat.agent("rm -r ~/tree; ln -s /data ~/tree")
+    assert habitat.doit(f"stop:{name}").code == 0
+    result = habitat.doit(f"start:{name}", "--detach")
+    assert result.code
+    assert "/tree is a link to /data that USER may have made: remove the link in the habitat" in result.out
+    assert sorted(path.name for path in habitat.data.iterdir()) == ["victim"]

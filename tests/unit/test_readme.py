@@ -75,7 +75,7 @@ def test_docs_config_reference_loads(tmp_path: Path) -> None:
     (folder / "config.yaml").write_text(of_habitat, encoding="utf-8")
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared/config.yaml").write_text(of_shared, encoding="utf-8")
-    for name in ("gitconfig", "tests/builds.sh", "tests/queries.sh", "AGENTS-notes.md"):
+    for name in ("gitconfig", "tests/builds.sh", "tests/queries.sh", "AGENTS-notes.md", "vimrc"):
         (folder / name).write_text("")
     habitat = loader.load(tmp_path, "example", NAMES)
     assert (habitat.user, habitat.workdir, habitat.timeouts) == ("dev", "/workspace", {"setup": 1800})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events
 from phases.core.build.container.outbox import PendingEntry
@@ -17,11 +17,23 @@ if TYPE_CHECKING:
 
     from phases.core.build.container.container import BuildContainer
     from phases.core.build.context import PhaseContext
+    from phases.core.container.users import UserDatabase
     from phases.core.files.git_bundle import Bundle
     from phases.protocol import CopyRepository, RequirePaths
 
 
-def copy(container: BuildContainer, step: Copy) -> None:
+class Fillable(Protocol):
+    """A container that takes files, such as a build container."""
+
+    @property
+    def users(self) -> UserDatabase:
+        """The users of its image."""
+
+    def put(self, dest: str, entry: PendingEntry) -> None:
+        """Put something at `dest`, as PendingFiles.put does."""
+
+
+def copy(container: Fillable, step: Copy) -> None:
     """Put the entries of a step into the container. Raises StepError, with the place of the entry."""
     users = container.users
     for entry in step.entries:

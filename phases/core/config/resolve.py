@@ -98,6 +98,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
     user_ids = attempt(lambda: uid.user_ids(scope, config.uid), None)
     entry = attempt(lambda: entry_point(scope, config.entry), EntryPoint())
+    entry = replace(entry, files=sections.files(scope, config.entry.files, secret_files, points, "entry", "files"))
     build_section = attempt(lambda: build(scope, config.build), Build())
     return Habitat(
         name=name,
@@ -108,7 +109,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         base_origin=scope.at("base_image"),
         env=scope.env,
         user_ids=user_ids,
-        files=sections.files(scope, config.files, secret_files, points),
+        files=sections.files(scope, config.files, secret_files, points, "files"),
         volumes=volumes.volumes(scope, config.volumes),
         secrets=secrets,
         secret_files=secret_files,
@@ -126,6 +127,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=dockerfile_name,
+        personal=next((layer for layer in scope.layers if layer.role == "personal"), None),
     )
 
 

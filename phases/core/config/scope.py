@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -182,7 +183,7 @@ class Scope:
                 candidates = [Path(shown).expanduser()]
             existing = next((path for path in candidates if path.exists()), None)
         except (OSError, RuntimeError) as error:  # the name is too long, or there is no such user
-            problem = f"{key[0]}: {shown[:80]!r} is not a path ({str(error).rstrip('.')})"
+            problem = f"{_section(key)}: {shown[:80]!r} is not a path ({str(error).rstrip('.')})"
             remedy = "write a path that exists, absolute, below ~, or relative to this config"
             raise ConfigError(problem, where=origin, remedy=remedy) from error
         if existing is None and must_exist:
@@ -190,7 +191,7 @@ class Scope:
                 str(path.relative_to(self.root) if path.is_relative_to(self.root) else path) for path in candidates
             ]
             nothing = "there is neither" if len(places) > 1 else "there is no"
-            problem = f"{key[0]}: {nothing} {' nor '.join(places)} on the host"
+            problem = f"{_section(key)}: {nothing} {' nor '.join(places)} on the host"
             raise ConfigError(problem, where=origin, remedy="add it, or fix the path")
         return HostPath(existing or candidates[0], shown, existing is not None)
 
@@ -201,6 +202,11 @@ class Scope:
             problem = f"owner {owner!r} is not a user name"
             raise ConfigError(problem, where=self.at(*key), remedy="write NAME or NAME:GROUP")
         return "" if owner == "user" else owner
+
+
+def _section(key: Iterable[str | int]) -> str:
+    """Return the part of a key before the first index, such as `files` or `entry.files`."""
+    return dotted(*takewhile(lambda part: isinstance(part, str), key))
 
 
 def holds_wrong(tree: Tree) -> bool:

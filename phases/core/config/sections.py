@@ -77,21 +77,23 @@ class Points:
 
 
 def files(
-    scope: Scope, entries: Iterable[schema.FileKeys], secret_files: Iterable[Path], points: Points
+    scope: Scope, entries: Iterable[schema.EntryFileKeys], secret_files: Iterable[Path], points: Points, *key: str
 ) -> tuple[FileCopy, ...]:
-    """Return the entries of `files:`. A file of `secret_files` is refused, since it would be in the image."""
-    return scope.each(("files",), entries, lambda i, entry: _file(scope, i, entry, secret_files, points))
+    """Return the entries of `files:` or `entry.files`. A file of `secret_files` is refused."""
+    return scope.each(key, entries, lambda i, entry: _file(scope, entry, secret_files, points, *key, i))
 
 
-def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[Path], points: Points) -> FileCopy:
+def _file(
+    scope: Scope, entry: schema.EntryFileKeys, secret_files: Iterable[Path], points: Points, *key: str | int
+) -> FileCopy:
     _, (source, shown), dest, owner, point = scope.problems.all(
-        lambda: _check_mode(scope, i, entry.mode),
-        lambda: _file_source(scope, i, entry.source, secret_files),
-        lambda: scope.habitat_path(entry.dest, "files", i, "dest"),
-        lambda: scope.owner(entry.owner, "files", i, "owner"),
-        lambda: points.named_by(entry, "files", i),
+        lambda: _check_mode(scope, entry.mode, *key),
+        lambda: _file_source(scope, entry.source, secret_files, *key),
+        lambda: scope.habitat_path(entry.dest, *key, "dest"),
+        lambda: scope.owner(entry.owner, *key, "owner"),
+        lambda: points.named_by(entry, *key) if isinstance(entry, schema.FileKeys) else None,
     )
-    if scope.names_folder(entry.dest, "files", i, "dest") and not source.is_dir():
+    if scope.names_folder(entry.dest, *key, "dest") and not source.is_dir():
         dest = posixpath.join(dest, source.name)
     return FileCopy(
         source=source,
@@ -99,24 +101,25 @@ def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[P
         dest=dest,
         owner=owner,
         mode=entry.mode,
-        origin=scope.at("files", i),
+        origin=scope.at(*key),
         point=point,
     )
 
 
-def _check_mode(scope: Scope, i: int, mode: str) -> None:
+def _check_mode(scope: Scope, mode: str, *key: str | int) -> None:
     if mode and not schema.MODE.fullmatch(mode):
-        where = scope.at("files", i, "mode")
+        where = scope.at(*key, "mode")
         raise ConfigError(f"mode {mode!r} is not octal", where=where, remedy="write it like 0644")
 
 
-def _file_source(scope: Scope, i: int, text: str, secret_files: Iterable[Path]) -> tuple[Path, str]:
-    source, shown, _ = scope.host_path(text, "files", i, "source")
+def _file_source(scope: Scope, text: str, secret_files: Iterable[Path], *key: str | int) -> tuple[Path, str]:
+    source, shown, _ = scope.host_path(text, *key, "source")
     if any(file.resolve() == source.resolve() for file in secret_files):
+        section, place = ("files", "image") if key[0] == "files" else ("entry.files", "container's files")
         raise ConfigError(
-            f"files: {shown} is the file of a secret, and would be in the image",
-            where=scope.at("files", i, "source"),
-            remedy="remove it from files:; commands find the secret in /run/secrets",
+            f"{section}: {shown} is the file of a secret, and would be in the {place}",
+            where=scope.at(*key, "source"),
+            remedy=f"remove it from {section}:; commands find the secret in /run/secrets",
         )
     return source, shown
 

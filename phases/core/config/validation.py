@@ -174,6 +174,7 @@ def _remedy(expected: str, actual: str, path: Key) -> str:
 
 def _known_keys(path: Key) -> tuple[str, ...]:
     """Return the keys that the schema has at `path`."""
+    below_entry: dict[Key, type[msgspec.Struct]] = {("ready",): schema.ReadyKeys, ("files",): schema.EntryFileKeys}
     models: dict[str, type[msgspec.Struct]] = {
         "files": schema.FileKeys,
         "volumes": schema.VolumeKeys,
@@ -185,7 +186,7 @@ def _known_keys(path: Key) -> tuple[str, ...]:
         "verify-fs": schema.VerifyFsKeys,
         "tests": schema.TestKeys,
         "instructions": schema.InstructionKeys,
-        "entry": schema.ReadyKeys if path[1:2] == ("ready",) else schema.EntryKeys,
+        "entry": below_entry.get(path[1:2], schema.EntryKeys),
         "build": schema.BuildKeys,
     }
     model = schema.LimitsKeys if path[1:2] == ("limits",) else models[str(path[0])] if path else schema.Config

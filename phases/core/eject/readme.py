@@ -215,6 +215,12 @@ def _about_start(habitat: Habitat) -> list[str]:
     if variables := [printable(f"{one.name}={one.value}") for one, value in _variables(habitat) if value is None]:
         text = _code("\n".join(variables))
         parts.append(f"These variables need values of the image. Add an `--env` for each:\n\n{text}")
+    if files := habitat.entry.files:
+        rows = "\n".join(f"- `{printable(copy.shown)}` to `{printable(copy.dest)}`" for copy in files)
+        parts.append(
+            "A habitat gets these files before each start. They are not in the image: mount them with a `--volume`, "
+            f"or copy them with `docker cp`.\n\n{rows}"
+        )
     if persistent := habitat.entry.persist:
         paths = ", ".join(f"`{printable(one.path)}`" for one in persistent)
         parts.append(

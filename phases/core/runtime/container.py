@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import command_form, events
@@ -144,8 +145,16 @@ def _start_checked(project: Project, habitat: Habitat, container: Container, ima
     dests += [folder.mount_point for folder in persistence_of(container).folders]
     home = f"/home/{habitat.user}"
     host_mounts.check(habitat)
+    check_links = partial(
+        safe_paths.check_mounts, project.engine, container.id, dests, last=False, folders=("/home", home)
+    )
     try:
-        safe_paths.check_mounts(project.engine, container.id, dests, last=False, folders=("/home", home))
+        check_links()
+        if habitat.entry.files:
+            from phases.core.runtime.session import entry_files  # imported late: many habitats have none
+
+            entry_files.copy_into(project, habitat, container)
+            check_links()  # a link may have been copied
         project.engine.start(container.id)
     except PortRefused as error:
         from phases.core.runtime.container_errors import port_error  # imported late: most starts succeed

@@ -1,4 +1,4 @@
-"""The files of a build container: what is known of them, and what is put in with the next archive."""
+"""The files of a container that is filled: what is known of them, and what is put in with the next archive."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 
 class PendingFiles:
-    """The files of one build container.
+    """The files of one container, in most cases a build container.
 
     Args:
         engine: The engine of the container.
         mounted: The folders on which something is mounted. No file is put there.
         known: What is known of the files of the image that the phase starts from.
         open_container: Returns the id of the container, which is made when it is first needed.
+        place: What has the files that are there before, for errors.
 
     Attributes:
         outbox: What was put, and not sent yet.
@@ -42,10 +43,12 @@ class PendingFiles:
         mounted: MountedFolders,
         known: Mapping[str, bytes],
         open_container: Callable[[], str],
+        place: str = "the image",
     ) -> None:
         self._engine = engine
         self._mounted = mounted
         self._open = open_container
+        self._place = place
         self.outbox = Outbox()
         self.contents = FileCache(self._of_image(known), self.edition)
         self.folders = FolderCache()
@@ -143,4 +146,5 @@ class PendingFiles:
                 except EngineUnreachable:
                     raise
                 except EngineError as error:
-                    raise clash.error_of(self._engine, self._open(), self.outbox.entries) or error from error
+                    entries = self.outbox.entries
+                    raise clash.error_of(self._engine, self._open(), entries, self._place) or error from error

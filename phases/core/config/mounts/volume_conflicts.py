@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config.mounts import host_paths
+from phases.core.config.mounts import read_paths
 from phases.core.config.mounts.mountable_paths import OWN_FOLDER, in_home, overlap, within
 from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from phases.core.files.tree import Item
-    from phases.core.model import Habitat, Mount
+    from phases.core.model import FileCopy, Habitat, Mount
     from phases.core.origin import Origin
 
 
@@ -45,7 +44,8 @@ def check(habitat: Habitat) -> None:
         check_mount_points(habitat, {volume.dest: volume for volume in habitat.volumes})
     _check_written(habitat, problems)
     _check_engine_files(habitat, problems)
-    _check_read(habitat, problems)
+    _check_entry_files(habitat, problems)
+    read_paths.check(habitat, problems)
     problems.raise_all()
 
 
@@ -155,7 +155,8 @@ def _check_written(habitat: Habitat, problems: Problems) -> None:
     for volume in habitat.volumes:
         dest = _absolute(habitat, volume.dest, "")
         refused_paths: list[str] = []
-        for subject, path, origin in written_paths(habitat, dest):
+        of_start = (row for copy in habitat.entry.files for row in _copied(habitat, copy, "entry.files", dest))
+        for subject, path, origin in (*written_paths(habitat, dest), *of_start):
             if within(path, dest) and not any(within(path, above) for above in refused_paths):
                 refused_paths.append(path)
                 problem = f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})"
@@ -172,19 +173,20 @@ def _check_engine_files(habitat: Habitat, problems: Problems) -> None:
                 problems.add(ConfigError(problem, where=origin, remedy=remedy))
 
 
-def _check_read(habitat: Habitat, problems: Problems) -> None:
-    writable = [volume for volume in habitat.volumes if volume.present and not volume.readonly]
-    for subject, source, origin in _read_paths(habitat) if writable else ():
-        way = _way(source)
-        for volume in writable:
-            if any(path != volume.source and path.is_relative_to(volume.source) for path in way):
-                error = ConfigError(
-                    f"{subject} is in the volume {volume.shown} ({volume.origin}), where the habitat could replace it "
-                    "by a link to any file of this machine",
-                    where=origin,
-                    remedy="move it elsewhere, or add `readonly: true` to the volume",
-                )
-                problems.add(error)
+def _check_entry_files(habitat: Habitat, problems: Problems) -> None:
+    for copy in habitat.entry.files:
+        if reason := hidden_at_start(_absolute(habitat, copy.dest, copy.owner)):
+            problem = f"entry.files: {copy.shown} can't be copied to {copy.dest}: {reason}"
+            problems.add(ConfigError(problem, where=copy.origin, remedy="write another dest"))
+
+
+def hidden_at_start(path: str) -> str:
+    """Return why a running habitat doesn't see a file that its stopped container has at a path; "" if it does."""
+    if kernel := next((folder for folder in (*_KERNEL, _KERNEL_WITH_ALL_BELOW) if within(path, folder)), ""):
+        return f"{kernel} is the kernel's"
+    if own := next((folder for folder in (*_MOUNTED, OWN_FOLDER) if within(path, folder)), ""):
+        return f"{own} is the habitat's own"
+    return f"the engine mounts a file of its own at {path}" if path in ENGINE_FILES else ""
 
 
 def written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
@@ -195,10 +197,7 @@ def written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origi
         dest: The path of a volume. A copied folder that holds this path is listed in full.
     """
     for copy in habitat.files:
-        place = _absolute(habitat, copy.dest, copy.owner)
-        yield f"files: {copy.shown}", place, copy.origin
-        if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
-            yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(file_tree(habitat, copy), place))
+        yield from _copied(habitat, copy, "files", dest)
     for repo in habitat.repos:
         yield f"repos: {repo.path}", _absolute(habitat, repo.path, repo.owner), repo.origin
     for name, path in habitat.paths.items():
@@ -211,6 +210,13 @@ def written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origi
     for path in ("/etc/habitat-release", "/etc/profile.d/habitat.sh"):
         yield f"the program's own {path}", path, habitat.base_origin
     yield from _written_by_layers(habitat, dest)
+
+
+def _copied(habitat: Habitat, copy: FileCopy, key: str, dest: str) -> Iterator[tuple[str, str, Origin]]:
+    place = _absolute(habitat, copy.dest, copy.owner)
+    yield f"{key}: {copy.shown}", place, copy.origin
+    if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
+        yield from ((f"{key}: {copy.shown}", path, copy.origin) for path in _paths(file_tree(habitat, copy), place))
 
 
 def _written_by_layers(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
@@ -237,21 +243,3 @@ def _normal(path: str) -> str:
 
 def _paths(tree: Iterable[Item], dest: str) -> Iterator[str]:
     return (f"{dest.rstrip('/')}/{item.path}".rstrip("/") for item in tree)
-
-
-def _read_paths(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
-    """Yield the host paths that the program reads through links, each with its subject in an error and its line."""
-    yield from ((f"files: {copy.shown}", copy.source, copy.origin) for copy in habitat.files)
-    yield from ((f"tests: {test.shown}", test.source, test.origin) for test in habitat.tests)
-    yield from ((f"secret {secret.name}", secret.file, secret.origin) for secret in habitat.secrets if secret.file)
-    texts = ((entry.shown, entry.source, entry.origin) for entry in habitat.instructions if entry.source)
-    yield from ((f"instructions: {shown}", path, origin) for shown, path, origin in texts)
-    hosts = ((repo.known_hosts, repo.origin) for repo in habitat.repos if repo.known_hosts)
-    yield from ((f"known_hosts: {path}", path, origin) for path, origin in hosts)
-
-
-def _way(source: Path) -> set[Path]:
-    try:
-        return {entry.path for entry in host_paths.walk_path(Path.cwd() / source)}
-    except OSError:  # not readable for this person; reading the source reports it
-        return set()

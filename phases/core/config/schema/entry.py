@@ -8,6 +8,7 @@ import msgspec
 
 from phases.core.config import names, units
 from phases.core.config.schema.mapping import Mapping, key, one_of, whole
+from phases.core.config.schema.sections import EntryFileKeys  # noqa: TC001 (msgspec reads annotations)
 from phases.core.model import NETWORKS
 
 
@@ -55,6 +56,9 @@ class EntryKeys(Mapping, kw_only=True, frozen=True):
     env: Annotated[
         list[Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{names.VARIABLE.pattern}="})]],
         key("NAME=value, as in env:, for all that runs in the habitat: no build and no image has them."),
+    ] = []
+    files: Annotated[
+        list[EntryFileKeys], key("Files and folders of the host, copied in before each start: in no image.")
     ] = []
     instruction_files: Annotated[
         list[str], key("Files in USER's home that get `instructions:` at each start, where agents read them.")

@@ -16,8 +16,8 @@ from phases.core.model import SHARINGS
 MODE = re.compile(r"[0-7]{3,4}")
 
 
-class FileKeys(Mapping, kw_only=True, frozen=True):
-    """A file or folder of the host that is copied into the habitat."""
+class EntryFileKeys(Mapping, kw_only=True, frozen=True):
+    """A file or folder of the host that is copied into the habitat's container before each of its starts."""
 
     source: Annotated[str, key("Relative to this file's folder, else to the project's root.")]
     dest: Annotated[
@@ -29,6 +29,11 @@ class FileKeys(Mapping, kw_only=True, frozen=True):
         str,
         key("Octal. Default: 0755 for executables and folders, else 0644.", pattern=whole(MODE), examples=["0644"]),
     ] = ""
+
+
+class FileKeys(EntryFileKeys, kw_only=True, frozen=True):
+    """A file or folder of the host that is copied into the habitat."""
+
     before: Annotated[str, key("A phase: copied at its beginning, as a part of it. Default: in phase files.")] = ""
     after: Annotated[str, key("A phase: copied at its end, as a part of it. Default: in phase files.")] = ""
 

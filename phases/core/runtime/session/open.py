@@ -150,6 +150,10 @@ class _SessionSteps(Struct):
             from phases.core.runtime.session import instructions  # imported late: many habitats have none
 
             instructions.deliver(session)
+        if session.habitat.entry.files and not session.was_started:
+            from phases.core.runtime.session import entry_files  # imported late: many habitats have none
+
+            entry_files.report_changes(project, session.habitat, container)
         entry = session.habitat.entry
         ready.wait(session, self.presence, entry, skip_delay_if_running=self.skip_delay_if_running)
         try:
