@@ -59,12 +59,13 @@ class PhaseWithHooks(Struct, frozen=True):
             return self.phase.describe_change(changed)
         _, when, kind, number, *field = changed.key
         point = Point("before" if when == "before" else "after", self.NAME)
-        habitat, index = changed.habitat, int(number)
-        is_todays = changed.slice.get("hooks") == _hooks_slice(habitat, self.NAME)
+        index, run_as = int(number), ".run_as" if field == ["user"] else ""
         if kind == "files":
-            return describe_file(changed.habitat, _files(habitat, point), index, tuple(field), is_todays=is_todays)
-        key = _commands(habitat, point)[index].key if is_todays else f"hooks, {when} {self.NAME}"
-        return ChangeDescription(f"{key}.run_as" if field == ["user"] else key)
+            return describe_file(changed, _files(changed.habitat, point), index, tuple(field))
+        if not changed.is_todays:
+            return ChangeDescription(f"hooks, {when} {self.NAME}{run_as}")
+        hook = _commands(changed.habitat, point)[index]
+        return ChangeDescription(f"{hook.key}{run_as}", origin=hook.command.origin)
 
 
 def digest(habitat: Habitat, phase: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.copied_files import dockerfile_context
-from phases.protocol import ChangeDescription, FromDockerfile, file_in, secrets_slice
+from phases.entries import file_in
+from phases.protocol import ChangeDescription, FromDockerfile, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

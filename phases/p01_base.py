@@ -31,8 +31,9 @@ def describe_change(changed: SlicePath) -> ChangeDescription | None:
     if changed.key == ("dockerfile",):
         return None  # the slice of phase 0 changes with it
     if changed.key == ("image",):
-        return ChangeDescription("base_image")
-    return ChangeDescription(f"base image {changed.habitat.base_image}", "image", minor=True)
+        return changed.value("base_image")
+    habitat = changed.habitat
+    return ChangeDescription(f"base image {habitat.base_image}", "image", minor=True, origin=habitat.base_origin)
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from phases.core.files.shell_program import ShellProgram
-from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, Run, SetImageConfig, own_env
+from phases.entries import own_env
+from phases.protocol import Run, SetImageConfig
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import SlicePath, Step
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 2
 NAME = "users"
@@ -33,8 +35,8 @@ def slice(habitat: Habitat) -> Json:
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
     if changed.key[0] in ("uid", "gid"):
-        return ChangeDescription("uid", minor=changed.key[0] == "gid")
-    return ChangeDescription(dotted("env", str(changed.key[0]).upper()))
+        return replace(changed.value("uid"), minor=changed.key[0] == "gid")
+    return changed.variable("USER")
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.json_types import dotted
-from phases.protocol import PHASE_VARIABLES, ChangeDescription, SetImageConfig, own_env
+from phases.core.model import PHASE_VARIABLES
+from phases.entries import own_env
+from phases.protocol import SetImageConfig
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import SlicePath, Step
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 3
 NAME = "env"
@@ -31,7 +32,7 @@ def slice(habitat: Habitat) -> Json:
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    return ChangeDescription(dotted(*changed.key))
+    return changed.variable(str(changed.key[1]))
 
 
 def plan(habitat: Habitat) -> list[Step]:

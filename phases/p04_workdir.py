@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.json_types import dotted
-from phases.entries import folder
-from phases.protocol import ChangeDescription, Copy, SetImageConfig, own_env
+from phases.entries import folder, own_env
+from phases.protocol import Copy, SetImageConfig
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import SlicePath, Step
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 4
 NAME = "workdir"
@@ -25,7 +24,7 @@ def slice(habitat: Habitat) -> Json:
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    return ChangeDescription(dotted("env", str(changed.key[0]).upper()))
+    return changed.variable("WORKDIR")
 
 
 def plan(habitat: Habitat) -> list[Step]:

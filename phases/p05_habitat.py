@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.json_types import dotted
-from phases.entries import folder
-from phases.protocol import ROOT_OWNED_PATHS, ChangeDescription, Copy, SetImageConfig, own_env
+from phases.entries import folder, own_env
+from phases.protocol import ROOT_OWNED_PATHS, Copy, SetImageConfig
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import SlicePath, Step
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 5
 NAME = "habitat"
@@ -34,7 +33,7 @@ def _owner(habitat: Habitat, name: str) -> str:
 def describe_change(changed: SlicePath) -> ChangeDescription | None:
     if changed.key[0] == "owners":
         return None
-    return ChangeDescription(dotted("env", *changed.key[1:]))
+    return changed.variable(str(changed.key[1]))
 
 
 def plan(habitat: Habitat) -> list[Step]:

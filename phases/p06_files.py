@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from phases.core.copied_files import file_tree, layer_tree
 from phases.core.files import tree
-from phases.core.json_types import dotted
-from phases.entries import copies
-from phases.protocol import ChangeDescription, Copy, file_in
+from phases.entries import copies, file_in
+from phases.protocol import ChangeDescription, Copy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,32 +70,28 @@ def describe_change(changed: SlicePath) -> ChangeDescription | None:
         case ("layers", _, "dest"):
             return None
         case ("files", int(number), *field):
-            is_todays = changed.slice["files"] == slice(changed.habitat)["files"]
-            return describe_file(changed.habitat, _files(changed.habitat), number, tuple(field), is_todays=is_todays)
+            return describe_file(changed, _files(changed.habitat), number, tuple(field))
         case _:
-            return ChangeDescription(dotted(*changed.key))
+            return changed.value(*changed.key)
 
 
-def describe_file(
-    habitat: Habitat, copies: Sequence[FileCopy], number: int, field: Key, *, is_todays: bool
-) -> ChangeDescription:
+def describe_file(changed: SlicePath, copies: Sequence[FileCopy], number: int, field: Key) -> ChangeDescription:
     """Return what a person calls a place in the slice of an entry of `files:`.
 
     Args:
-        habitat: Today's habitat.
+        changed: The place in the slice.
         copies: The entries of today whose slices are in the same list.
         number: The index in the list.
         field: The place in the slice of the entry.
-        is_todays: Whether the list is that of `copies`; else it is that of an earlier build.
     """
-    if not is_todays:
+    if not changed.is_todays:
         return ChangeDescription("files")
     copy = copies[number]
     match field:
         case ("content", str(path)):
-            return file_in(_shown(habitat, copy), path)
+            return file_in(_shown(changed.habitat, copy), path)
         case _:
-            return ChangeDescription(dotted("files", habitat.files.index(copy), *field))
+            return changed.value("files", changed.habitat.files.index(copy), *field)
 
 
 def plan(habitat: Habitat) -> list[Step]:

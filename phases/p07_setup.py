@@ -10,6 +10,7 @@ from phases.protocol import ChangeDescription, Run, secrets_slice
 if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
+    from phases.core.origin import Origin
     from phases.protocol import SlicePath, Step
 
 ID = 7
@@ -35,15 +36,18 @@ def _caches(habitat: Habitat) -> Json:
 def describe_change(changed: SlicePath) -> ChangeDescription:
     """Return a name such as `setup.user[1]`, which counts the commands of each user separately."""
     if changed.key[0] == "caches":
-        return ChangeDescription("caches")
+        return ChangeDescription("caches", origin=_origin_of_cache(changed))
     _, number, *field = changed.key
     users = [command["user"] for command in changed.slice["commands"][: int(number) + 1]]
     who = "user" if users[-1] == changed.habitat.user != "root" else users[-1]
     run_as = ["run_as"] if field == ["user"] else []
-    is_todays = changed.slice["commands"] == slice(changed.habitat)["commands"]
-    origin = changed.habitat.setup[int(number)].origin if is_todays else None
-    place = str(origin) if origin and origin.role == "extends" else ""
-    return ChangeDescription(dotted("setup", who, users.count(users[-1]) - 1, *run_as), place=place)
+    origin = changed.habitat.setup[int(number)].origin if changed.is_todays else None
+    return ChangeDescription(dotted("setup", who, users.count(users[-1]) - 1, *run_as), origin=origin)
+
+
+def _origin_of_cache(changed: SlicePath) -> Origin | None:
+    path = changed.slice["caches"][int(changed.key[1])]
+    return next((cache.origin for cache in changed.habitat.caches if cache.path == path), None)
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files.shell_program import ShellProgram
-from phases.core.json_types import dotted
 from phases.entries import folder
-from phases.protocol import ChangeDescription, Copy, CopyRepository, Run, secrets_slice
+from phases.protocol import Copy, CopyRepository, Run, secrets_slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phases.core.json_types import Json
     from phases.core.model import Habitat, RepoClone
-    from phases.protocol import SlicePath, Step
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 8
 NAME = "repos"
@@ -60,7 +59,7 @@ def slice(habitat: Habitat) -> Json:
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    return ChangeDescription(dotted(*changed.key))
+    return changed.value(*changed.key)
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from phases.core.copied_files import subfolder_tree
 from phases.core.files import tree as files_tree
-from phases.entries import copies
-from phases.protocol import ChangeDescription, Copy, Run, SetImageConfig, file_in, secrets_slice
+from phases.entries import copies, file_in
+from phases.protocol import ChangeDescription, Copy, Run, SetImageConfig, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.files.tree import Item

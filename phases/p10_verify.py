@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, RequirePaths
+from phases.protocol import RequirePaths
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import SlicePath, Step
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 10
 NAME = "verify"
@@ -24,7 +23,7 @@ def slice(habitat: Habitat) -> Json:
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    return ChangeDescription(dotted("verify-fs.required_files", *changed.key[1:]))
+    return changed.value("verify-fs", "required_files", *changed.key[1:])
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from phases.core.copied_files import executable_script, subfolder_tree
 from phases.core.files import tree as files_tree
-from phases.core.json_types import dotted
-from phases.entries import copies
-from phases.protocol import ChangeDescription, Copy, Run, StartInit, file_in, secrets_slice
+from phases.entries import copies, file_in
+from phases.protocol import ChangeDescription, Copy, Run, StartInit, secrets_slice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,18 +67,19 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
         case ("helpers", str(name), str(path)):
             place = f"tests/{path}"
             # A test is in the slice twice. Its entry in `tests` gives the reason, except for the executable bit.
-            named = any(test.shown == place and test.layer.name == name for test in changed.habitat.tests)
-            return (
-                ChangeDescription(place, "file", minor=True)
-                if named
-                else file_in(changed.habitat.shown_layer(name), place)
-            )
+            for test in changed.habitat.tests:
+                if test.shown == place and test.layer.name == name:
+                    return ChangeDescription(place, "file", minor=True, origin=test.origin)
+            return file_in(changed.habitat.shown_layer(name), place)
         case ("tests", int(number), "content"):
-            return file_in(changed.habitat.tests[number].shown)
+            test = changed.habitat.tests[number]
+            return ChangeDescription(test.shown, "file", origin=test.origin)
         case ("init", str(name)):
-            return ChangeDescription("entry.init_command" if name == "command" else "entry.ready")
+            ready = changed.habitat.entry.ready
+            described = ChangeDescription("entry.ready", origin=ready.origin if ready else None)
+            return described if name == "ready" else changed.value("entry", "init_command")
         case _:
-            return ChangeDescription(dotted(*changed.key[:2]))
+            return changed.value(*changed.key[:2])
 
 
 def plan(habitat: Habitat) -> list[Step]:

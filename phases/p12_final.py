@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.json_types import dotted
-from phases.protocol import ChangeDescription, Copy, Entry, SetImageConfig
+from phases.protocol import Copy, Entry, SetImageConfig
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import SlicePath, Step
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 12
 NAME = "final"
@@ -27,7 +26,7 @@ def slice(habitat: Habitat) -> Json:
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    return ChangeDescription(dotted("entry", *changed.key))
+    return changed.value("entry", *changed.key)
 
 
 def plan(habitat: Habitat) -> list[Step]:

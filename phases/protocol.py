@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
+from phases.core.json_types import dotted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -163,11 +165,28 @@ Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | CopyRepository | Set
 
 
 class SlicePath(Struct, frozen=True):
-    """A place in a slice. The slice may be that of an earlier build; `habitat` is always today's."""
+    """A place in a slice.
+
+    Attributes:
+        habitat: Today's habitat.
+        slice: Its slice of today, or that of an earlier build, which has an element of a list that was removed.
+        key: The place.
+        is_todays: Whether the slice is that of today.
+    """
 
     habitat: Habitat
     slice: Json
     key: Key
+    is_todays: bool = True
+
+    def value(self, *key: str | int) -> ChangeDescription:
+        """Return the description of the value that the config has at `key`."""
+        return ChangeDescription(dotted(*key), origin=self.habitat.line_of(key) if self.is_todays else None)
+
+    def variable(self, name: str) -> ChangeDescription:
+        """Return the description of a variable of `env:`."""
+        env = self.habitat.env
+        return ChangeDescription(dotted("env", name), origin=env.origin(name) if name in env.values else None)
 
 
 class ChangeDescription(Struct, frozen=True):
@@ -177,13 +196,13 @@ class ChangeDescription(Struct, frozen=True):
         name: A key of config.yaml, or the path of a file.
         kind: What the name stands for.
         minor: The change is shown only if the phase has no other.
-        place: The file and line of a value that an extend has, "" for others.
+        origin: The line of the value in today's config, None if it has none or the name is that of its file.
     """
 
     name: str
     kind: Literal["value", "file", "image"] = "value"
     minor: bool = False
-    place: str = ""
+    origin: Origin | None = None
 
 
 class Phase(Protocol):
@@ -227,17 +246,8 @@ def slug(phase: Phase) -> str:
     return f"{phase.ID}-{phase.NAME}"
 
 
-#: Variables that name a user or a folder. The phase that makes it sets the variable, not phase 3.
-PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
-
 #: Those whose folders belong to root, so that USER can't replace the files in them.
 ROOT_OWNED_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
-
-
-def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:
-    """Return those of the variables `names` that the habitat sets, as SetImageConfig.env takes them."""
-    env = habitat.env
-    return {name: (env.values[name], env.origin(name)) for name in names if name in env.values}
 
 
 def secrets_slice(habitat: Habitat, phase: str) -> Json:
@@ -247,8 +257,3 @@ def secrets_slice(habitat: Habitat, phase: str) -> Json:
     """
     secrets = [{"name": s.name, "variable": s.variable} for s in habitat.secrets_of(phase)]
     return {"secrets": secrets} if secrets else {}
-
-
-def file_in(folder: str, *path: str) -> ChangeDescription:
-    """Return the description of a file in a folder."""
-    return ChangeDescription("/".join(part for part in (folder, *path) if part), "file")

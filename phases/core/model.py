@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from phases.core.agent_text import AgentText
     from phases.core.files.ignore import Ignore
     from phases.core.hooks import Command, HookCommand, Point
-    from phases.core.origin import ConfigLayer, Origin
+    from phases.core.origin import ConfigLayer, LineOf, Origin
     from phases.core.port import Port
     from phases.core.variables import Env
 
 #: The tmpfs in a container in which each secret is a file. No image has it.
 SECRETS_FOLDER = "/run/secrets"
 
-#: The values of `entry.network`. A mapping is reserved for a list of hosts that may be reached.
-NETWORKS = ("bridge", "none")
-#: The values of a cache's `sharing`, which are words of BuildKit; the first is the default.
-SHARINGS = ("shared", "locked")
+#: Variables that name a user or a folder. The phase that makes it sets the variable, not phase 3.
+PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
 
 
 class FileCopy(Struct, frozen=True):
@@ -220,7 +218,7 @@ class EntryVariable(Struct, frozen=True):
 
 
 class EntryPoint(Struct, frozen=True):
-    """How the habitat runs after its build: `startup_delay` in seconds, `shm_size` in bytes, `network` of NETWORKS."""
+    """How the habitat runs after its build: `startup_delay` in seconds, `shm_size` in bytes; `network`: a word."""
 
     init_command: str = ""
     startup_delay: float = 0
@@ -250,6 +248,7 @@ class Habitat(Struct, frozen=True, dict=True):
         dockerfile: The name of the file in `folder` that phase 0 builds if it exists, "" for none.
         sources: Reads what is copied, each tree once.
         personal: The person's own layer, which is not among `layers`, since no phase may use it. None without one.
+        line_of: Returns the line of a value of the merged config by its key, None for a key that no layer has.
     """
 
     name: str
@@ -279,6 +278,7 @@ class Habitat(Struct, frozen=True, dict=True):
     dockerfile: str = "Dockerfile"
     sources: files_tree.Sources = field(default_factory=files_tree.Sources)
     personal: ConfigLayer | None = None
+    line_of: LineOf = lambda _: None
 
     @property
     def user(self) -> str:
@@ -293,8 +293,7 @@ class Habitat(Struct, frozen=True, dict=True):
     @property
     def paths(self) -> dict[str, str]:
         """The habitat's own folders, by the variable that names each."""
-        names = ("HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
-        return {name: path for name in names if (path := self.env.get(name))}
+        return {name: path for name in PHASE_VARIABLES[2:] if (path := self.env.get(name))}
 
     @property
     def has_dockerfile(self) -> bool:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from phases.core.json_types import Key
+
+#: Returns the line of a value by its key, None for a key that no layer has.
+LineOf: TypeAlias = "Callable[[Key], Origin | None]"
 
 #: What a layer is for. Later ones are merged over earlier ones. A habitat may have any number of extends.
 Role: TypeAlias = Literal["system", "extends", "shared", "local", "personal"]
@@ -68,3 +74,12 @@ class Origin(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
+
+
+def with_places(name: str, *origins: Origin | None) -> str:
+    """Return the name of a value, with the lines of the layers that give it, except the habitat's own.
+
+    A person looks for a value in the habitat's own config first, so only lines elsewhere are worth saying.
+    """
+    places = dict.fromkeys(str(origin) for origin in origins if origin and origin.role != "local")
+    return f"{name} ({', '.join(places)})" if places else name

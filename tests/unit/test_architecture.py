@@ -35,8 +35,8 @@ BASICS = (
 #: Package to the packages that it may import. A package is a folder or a module of phases/core/; `phases` is the
 #: modules of phases/ itself, `ui` all of phases/ui/ and the tasks that doit gets from it, phases/dodo.py.
 MAY_IMPORT = {
-    "origin": "",
     "json_types": "",
+    "origin": "json_types",
     "command_form": "",
     "url_credentials": "",
     "layout": "",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from phases.core.config import schema, units
 from phases.core.config.mounts import persist
 from phases.core.config.ports import ports
+from phases.core.config.schema.entry import NETWORKS
 from phases.core.config.units import DAY
 from phases.core.errors import ConfigError
-from phases.core.model import NETWORKS, Build, EntryPoint, Limits, Ready
+from phases.core.model import Build, EntryPoint, Limits, Ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

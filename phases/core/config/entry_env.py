@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.errors import ConfigError
-from phases.core.model import EntryVariable
+from phases.core.model import PHASE_VARIABLES, EntryVariable
 from phases.core.variables import Env, expand
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from phases.core.config.scope import Scope
 
 _KEY = ("entry", "env")
-
-# The build makes USER and the folders, so a running habitat can't have others.
-_OF_BUILD = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
 
 
 def variables(scope: Scope, texts: Iterable[str]) -> tuple[EntryVariable, ...]:
@@ -27,7 +24,7 @@ def variables(scope: Scope, texts: Iterable[str]) -> tuple[EntryVariable, ...]:
     for name, value in own.values.items():
         origin = own.origin(name)
         with scope.problems:
-            if name in _OF_BUILD:
+            if name in PHASE_VARIABLES:  # the build makes USER and the folders, so a running habitat can't have others
                 problem = f"entry.env: {name} can't be another one than in the build"
                 raise ConfigError(problem, where=origin, remedy="set it in env: of the habitat, or remove it")
             # The value is a template, so the text around its variables must stay one too.

@@ -17,7 +17,7 @@ from phases.core.config.names import USER
 from phases.core.config.scope import Scope, holds_wrong
 from phases.core.config.validation import validate
 from phases.core.errors import ConfigError, did_you_mean
-from phases.core.model import Build, EntryPoint, Habitat
+from phases.core.model import PHASE_VARIABLES, Build, EntryPoint, Habitat
 from phases.core.origin import Origin
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=dockerfile_name,
         personal=next((layer for layer in scope.layers if layer.role == "personal"), None),
+        line_of=scope.line_of,
     )
 
 
@@ -208,7 +209,7 @@ def _check_base(scope: Scope, config: schema.Config, dockerfile_name: str) -> No
 
 def _check_variables(scope: Scope) -> None:
     """Check USER, WORKDIR and the habitat's own paths, since phases use them. Collects errors."""
-    for variable in ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH"):
+    for variable in PHASE_VARIABLES:
         with scope.problems:
             _check_variable(scope, variable)
             continue

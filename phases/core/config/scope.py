@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from phases.core.config.yaml_tree import Tree
+    from phases.core.json_types import Key
     from phases.core.origin import ConfigLayer, Origin
     from phases.core.problems import Problems
 
@@ -102,6 +103,17 @@ class Scope:
     def at(self, *key: str | int) -> Origin:
         """Return the line of a value."""
         return self._tree.origin_of(key)
+
+    def line_of(self, key: Key) -> Origin | None:
+        """Return the line of a value, or of the list element that lacks it; None if no layer has either."""
+        while key:
+            tree = self._tree.at(key)
+            if tree and tree.value is not None:
+                return tree.origin
+            key = key[:-1]
+            while key and isinstance(key[-1], str):
+                key = key[:-1]
+        return None
 
     def wrong_value(self, value: object, rule: str, remedy: str, *key: str | int) -> ConfigError:
         """Return the error for a value that breaks a rule. rule: what the value must be, such as "shared or locked"."""

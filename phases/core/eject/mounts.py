@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases.core.config.mounts.mountable_paths import in_home, within
+from phases.core.config.schema.sections import SHARINGS
 from phases.core.eject.quoting import mount_flag
-from phases.core.model import SECRETS_FOLDER, SHARINGS
+from phases.core.model import SECRETS_FOLDER
 from phases.core.secrets import ssh_agent
 from phases.protocol import Run
 from phases.registry import mounts_caches, mounts_volumes

@@ -7,9 +7,9 @@ from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from phases.core.config.schema.sections import SHARINGS
 from phases.core.errors import ConfigError
 from phases.core.migrate.result import escape_dollars
-from phases.core.model import SHARINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from phases.core.config.schema.sections import SHARINGS
 from phases.core.migrate.dockerfile_state import BuildState
-from phases.core.model import SHARINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phases.core.errors import printable, without_credentials
 from phases.core.events import ABSENT
 from phases.core.json_types import canonical
+from phases.core.origin import with_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,8 +105,8 @@ def describe(difference: Difference, value: ChangeDescription) -> str:
         difference: The difference.
         value: The name and the kind of the value that differs.
     """
-    place = f" ({value.place})" if value.place else ""
-    return printable(f"{value.name}{place}: {_change(difference.before, difference.after, value.kind)}")
+    name = value.name if difference.after is ABSENT else with_places(value.name, value.origin)
+    return printable(f"{name}: {_change(difference.before, difference.after, value.kind)}")
 
 
 def _change(before: Json, after: Json, kind: str) -> str:

@@ -15,7 +15,7 @@ from phases.core.errors import Conflict, printable
 from phases.core.events import Plan, Reason
 from phases.core.json_types import dotted
 from phases.core.report.changes import Difference, describe, differences
-from phases.core.runtime import replacement
+from phases.core.runtime import container_difference
 from phases.core.runtime.own_containers import own_container
 from phases.protocol import ChangeDescription, SlicePath
 from phases.registry import named
@@ -70,7 +70,7 @@ def _replaced(project: Project, name: str) -> str:
     except Conflict:  # a start says so
         return ""
     final = project.assessments.look(name).final
-    return replacement.difference(project, project.habitat(name), container, final) if container else ""
+    return container_difference.difference(project, project.habitat(name), container, final) if container else ""
 
 
 def reason(project: Project, name: str, phase: Phase) -> str:
@@ -116,12 +116,15 @@ def _written(
     habitat: Habitat, phase: Phase, before: Json, after: Json, difference: Difference
 ) -> ChangeDescription | None:
     """Return a difference as it is in the config. All phases have secrets in the same form."""
-    slice_ = before if difference.is_removed_element else after
+    is_todays = not difference.is_removed_element
+    slice_ = after if is_todays else before
     first, *rest = difference.key
     if first == "secrets" and rest:
         number, *field = rest
-        return ChangeDescription(dotted(first, slice_[first][number]["name"], *field))
-    return phase.describe_change(SlicePath(habitat, slice_, difference.key))
+        name = slice_[first][number]["name"]
+        origin = next((secret.origin for secret in habitat.secrets if secret.name == name), None)
+        return ChangeDescription(dotted(first, name, *field), origin=origin)
+    return phase.describe_change(SlicePath(habitat, slice_, difference.key, is_todays))
 
 
 def _outermost(changes: Sequence[tuple[Difference, ChangeDescription]]) -> list[tuple[Difference, ChangeDescription]]:

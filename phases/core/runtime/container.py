@@ -12,7 +12,7 @@ from phases.core.cache import host_mounts, image_labels
 from phases.core.container import safe_paths
 from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, StartError
-from phases.core.runtime import replacement
+from phases.core.runtime import container_difference, replacement
 from phases.core.runtime.new_container import ContainerChanged, create_container
 from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
@@ -71,7 +71,7 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
 
 def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
     current = own_container(project, habitat.name)
-    reason = replacement.difference(project, habitat, current, image) if current else ""
+    reason = container_difference.difference(project, habitat, current, image) if current else ""
     if current and not reason and not fresh:
         return _resume(project, habitat, current)
     if current:

@@ -11,33 +11,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases import hooks
 from phases.core import command_form, events
-from phases.core.cache import host_mounts, image_labels
-from phases.core.cache.host_mounts import mounts_of
-from phases.core.container.main_process import main_process
 from phases.core.errors import Conflict, HabitatError, NotFound
 from phases.core.runtime import own_containers
-from phases.core.runtime.new_container import (
-    LABEL_HOME,
-    LABEL_LIMITS,
-    LABEL_RESTRICTIONS,
-    ContainerChanged,
-    limits_label,
-    restrictions_label,
-)
+from phases.core.runtime.container_difference import difference
+from phases.core.runtime.new_container import ContainerChanged
 from phases.core.runtime.own_containers import aside_names, container_name, is_new, is_retired, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
-from phases.core.runtime.persistence.volumes import paths_of, persistence_of
-from phases.core.runtime.session import entry_env
-from phases.core.runtime.session.entry_env import LABEL_ENTRY_ENV
 from phases.core.runtime.session.presence import STOPPED, Presence
 from phases.core.runtime.stop import describe_users
-from phases.registry import PHASES, habitat_phases, last_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
@@ -47,76 +31,6 @@ LABEL_REPLACES = "habitat.replaces"
 
 #: The label of a new container that a person asked for: "yes" if no start is to use the one before again.
 LABEL_RETIRES = "habitat.retires"
-
-# The parts of LABEL_RESTRICTIONS, and the keys of the config that they are made from.
-_KEYS = {"network": "entry.network", "port": "entry.ports", "shm": "entry.shm_size"}
-
-#: Why a container is replaced that has an older image.
-OLDER_IMAGE = "its image is out of date"
-
-
-def difference(project: Project, habitat: Habitat, container: Container, image: str) -> str:
-    """Return why a container can't be the habitat's, "" if it has the image and all settings of the config.
-
-    image: The id of the image of today's config, "" if it has to be built.
-    """
-    if not _is_alike(project, habitat, container.image, image):
-        return OLDER_IMAGE
-    keys = []
-    if container.command != main_process(habitat):
-        keys.append("entry.init_command")
-    home = container.labels.get(LABEL_HOME, "")
-    if set(container.binds) != set(host_mounts.in_home(mounts_of(habitat), home)):
-        keys.append("volumes")
-    keys += _changed_restrictions(habitat, container.labels)
-    if container.labels.get(LABEL_ENTRY_ENV, "") != entry_env.label(habitat).get(LABEL_ENTRY_ENV, ""):
-        keys.append("entry.env")
-    if persistence_of(container).paths != paths_of(habitat):
-        keys.append("entry.persist")
-    return f"{' and '.join(keys)} changed" if keys else ""
-
-
-def _changed_restrictions(habitat: Habitat, labels: Mapping[str, str]) -> list[str]:
-    """Return the keys of the restrictions and ports that a container with these labels was not created with."""
-    pairs = [(labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat))]
-    if limits := labels.get(LABEL_LIMITS):
-        pairs.append((limits, limits_label(habitat)))
-    if all(before == now for before, now in pairs):
-        return []
-    changes = {part for before, now in pairs for part in {*before.split()} ^ {*now.split()}}
-    parts = {part.partition("=")[0] for part in changes}
-    if not pairs[0][0] or "privileges" in parts:
-        return ["the program's own restrictions"]  # an earlier version created it
-    return sorted(_KEYS.get(part, f"entry.limits.{part}") for part in parts or {"port"})  # a port may be there twice
-
-
-def _is_alike(project: Project, habitat: Habitat, one: str, other: str) -> bool:
-    """Return whether containers of two images have the same files and environment. other: "" for today's, not built.
-
-    The last phase itself sets only what a container gets from the config. So images of it are alike if they have one
-    parent, and the same hooks and files at that phase.
-    """
-    if one == other:
-        return True
-    labels = project.image_index.labels_of
-    contents = _contents(labels(one))
-    others = _contents(labels(other)) if other else _contents_today(project, habitat)
-    return contents is not None and contents == others
-
-
-def _contents(labels: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return what decides about the files of an image of the last phase: its parent, and its hooks and files."""
-    parent = labels.get(image_labels.LABEL_PARENT)
-    if not parent or labels.get(image_labels.LABEL_PHASE) != PHASES[-1].NAME:
-        return None
-    return parent, labels.get(image_labels.LABEL_HOOKS, "")
-
-
-def _contents_today(project: Project, habitat: Habitat) -> tuple[str, str] | None:
-    """Return the same for the image that a build would make, None if it also builds earlier snapshots."""
-    before = last_snapshot(habitat_phases(habitat), PHASES[-1])
-    parent = project.assessments.look(habitat.name).images.get(before.NAME) if before else None
-    return (parent, hooks.digest(habitat, PHASES[-1].NAME)) if parent else None
 
 
 def announce(project: Project, habitat: Habitat, container: Container, reason: str) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from phases.core.config.mounts import mountable_paths
 from phases.core.config.mounts.mountable_paths import ErrorWords, in_home, overlap, within
-from phases.core.model import SHARINGS, Cache
+from phases.core.config.schema.sections import SHARINGS
+from phases.core.model import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,7 +9,9 @@ import msgspec
 from phases.core.config import names, units
 from phases.core.config.schema.mapping import Mapping, key, one_of, whole
 from phases.core.config.schema.sections import EntryFileKeys  # noqa: TC001 (msgspec reads annotations)
-from phases.core.model import NETWORKS
+
+#: The values of `entry.network`. A mapping is reserved for a list of hosts that may be reached.
+NETWORKS = ("bridge", "none")
 
 
 class LimitsKeys(Mapping, kw_only=True, frozen=True):

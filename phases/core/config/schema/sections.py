@@ -10,10 +10,12 @@ from msgspec import UNSET, UnsetType
 
 from phases.core.config import names
 from phases.core.config.schema.mapping import Mapping, key, one_of, whole
-from phases.core.model import SHARINGS
 
 #: The mode of a file, in octal.
 MODE = re.compile(r"[0-7]{3,4}")
+
+#: The values of a cache's `sharing`, which are words of BuildKit; the first is the default.
+SHARINGS = ("shared", "locked")
 
 
 class EntryFileKeys(Mapping, kw_only=True, frozen=True):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from phases.core.config.mounts import caches
 from phases.core.config.mounts.mountable_paths import overlap, within
+from phases.core.config.schema.sections import SHARINGS
 from phases.core.migrate.result import NotConvertible
-from phases.core.model import SHARINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,8 +13,7 @@ from phases.core.migrate.inputs import HABITAT_PATH, UNKNOWN
 from phases.core.migrate.instructions import cache_mounts, scripts
 from phases.core.migrate.result import NotConvertible
 from phases.core.migrate.shell_commands import commands, expanded
-from phases.core.model import SECRETS_FOLDER
-from phases.protocol import PHASE_VARIABLES
+from phases.core.model import PHASE_VARIABLES, SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from phases.core.migrate.accounts import id_number
 from phases.core.migrate.dockerfile_state import SHELL
 from phases.core.migrate.result import ListItem, NotConvertible, escape_dollars
-from phases.protocol import PHASE_VARIABLES
+from phases.core.model import PHASE_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

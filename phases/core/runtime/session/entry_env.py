@@ -60,16 +60,16 @@ def for_commands(
 
 def for_main_process(habitat: Habitat, image_env: Mapping[str, str]) -> dict[str, str]:
     """Return the variables for the init command, which is root's. Raises ConfigError."""
-    return _values(_of_main_process(habitat), {**_ROOT, **image_env})
+    return _values(of_main_process(habitat), {**_ROOT, **image_env})
 
 
 def label(habitat: Habitat) -> dict[str, str]:
     """Return the label for a new container, none if its main process gets no variables of `entry.env`."""
-    entries = _of_main_process(habitat)
+    entries = of_main_process(habitat)
     return {LABEL_ENTRY_ENV: digest([[one.name, one.value] for one in entries])} if entries else {}
 
 
-def _of_main_process(habitat: Habitat) -> list[EntryVariable]:
+def of_main_process(habitat: Habitat) -> list[EntryVariable]:
     """Return the variables that the init command gets: as of `env:`, none that loads code or says who runs it."""
     entries = habitat.entry.env if habitat.entry.init_command else ()
     return [one for one in entries if root_environment.is_safe_for_root(one.name)]

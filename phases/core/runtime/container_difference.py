@@ -1,0 +1,132 @@
+"""Find why a container of a habitat no longer matches its image or its config."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases import hooks
+from phases.core.cache import host_mounts, image_labels
+from phases.core.cache.host_mounts import mounts_of
+from phases.core.container.main_process import main_process
+from phases.core.json_types import dotted
+from phases.core.origin import with_places
+from phases.core.runtime.new_container import (
+    LABEL_HOME,
+    LABEL_LIMITS,
+    LABEL_RESTRICTIONS,
+    limits_label,
+    restrictions_label,
+)
+from phases.core.runtime.persistence.volumes import paths_of, persistence_of
+from phases.core.runtime.session import entry_env
+from phases.core.runtime.session.entry_env import LABEL_ENTRY_ENV
+from phases.registry import PHASES, habitat_phases, last_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from phases.core.engine.types import Container
+    from phases.core.model import Habitat
+    from phases.core.origin import Origin
+    from phases.core.project import Project
+
+# The parts of LABEL_RESTRICTIONS, and the keys of `entry:` that they are made from; others are of `entry.limits`.
+_KEYS = {"network": ("network",), "shm": ("shm_size",)}
+
+#: Why a container is replaced that has an older image.
+OLDER_IMAGE = "its image is out of date"
+
+
+def difference(project: Project, habitat: Habitat, container: Container, image: str) -> str:
+    """Return why a container can't be the habitat's, "" if it has the image and all settings of the config.
+
+    image: The id of the image of today's config, "" if it has to be built.
+    """
+    if not _is_alike(project, habitat, container.image, image):
+        return OLDER_IMAGE
+    keys = []
+    if container.command != main_process(habitat):
+        keys.append(_at(habitat, "entry", "init_command"))
+    home = container.labels.get(LABEL_HOME, "")
+    if set(container.binds) != set(host_mounts.in_home(mounts_of(habitat), home)):
+        keys.append(with_places("volumes", *_origins_of_new_volumes(habitat, container, home)))
+    keys += _changed_restrictions(habitat, container.labels)
+    if container.labels.get(LABEL_ENTRY_ENV, "") != entry_env.label(habitat).get(LABEL_ENTRY_ENV, ""):
+        keys.append(with_places("entry.env", *_origins_of_entry_env(habitat)))
+    paths = persistence_of(container).paths
+    if paths != paths_of(habitat):
+        new = (persisted.origin for persisted in habitat.entry.persist if persisted.path not in paths)
+        keys.append(with_places("entry.persist", *new))
+    return f"{' and '.join(keys)} changed" if keys else ""
+
+
+def _at(habitat: Habitat, *key: str) -> str:
+    return with_places(dotted(*key), habitat.line_of(key))
+
+
+def _origins_of_new_volumes(habitat: Habitat, container: Container, home: str) -> Iterator[Origin]:
+    """Yield the lines of the volumes that the container doesn't have."""
+    present = (volume for volume in habitat.volumes if volume.present)
+    for volume, bind in zip(present, host_mounts.in_home(mounts_of(habitat), home), strict=True):
+        if bind not in container.binds:
+            yield volume.origin
+
+
+def _origins_of_entry_env(habitat: Habitat) -> list[Origin]:
+    """Return the lines of `entry.env`, none if the habitat's own config has one of them.
+
+    A container's label has only a digest, so which variable has changed is not known.
+    """
+    origins = [variable.origin for variable in entry_env.of_main_process(habitat)]
+    return [] if any(origin.role == "local" for origin in origins) else origins
+
+
+def _changed_restrictions(habitat: Habitat, labels: Mapping[str, str]) -> list[str]:
+    """Return the keys of the restrictions and ports that a container with these labels was not created with."""
+    pairs = [(labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat))]
+    if limits := labels.get(LABEL_LIMITS):
+        pairs.append((limits, limits_label(habitat)))
+    if all(before == now for before, now in pairs):
+        return []
+    changes = {part for before, now in pairs for part in {*before.split()} ^ {*now.split()}}
+    parts = {part.partition("=")[0] for part in changes}
+    if not pairs[0][0] or "privileges" in parts:
+        return ["the program's own restrictions"]  # an earlier version created it
+    return sorted(_restriction(habitat, part, labels) for part in parts or {"port"})  # a port may be there twice
+
+
+def _restriction(habitat: Habitat, part: str, labels: Mapping[str, str]) -> str:
+    """Return the key of a part of the labels. labels: those of the container."""
+    if part == "port":
+        before = labels.get(LABEL_RESTRICTIONS, "").split()
+        return with_places("entry.ports", *(p.origin for p in habitat.entry.ports if f"port={p}" not in before))
+    return _at(habitat, "entry", *_KEYS.get(part, ("limits", part)))
+
+
+def _is_alike(project: Project, habitat: Habitat, one: str, other: str) -> bool:
+    """Return whether containers of two images have the same files and environment. other: "" for today's, not built.
+
+    The last phase itself sets only what a container gets from the config. So images of it are alike if they have one
+    parent, and the same hooks and files at that phase.
+    """
+    if one == other:
+        return True
+    labels = project.image_index.labels_of
+    contents = _contents(labels(one))
+    others = _contents(labels(other)) if other else _contents_today(project, habitat)
+    return contents is not None and contents == others
+
+
+def _contents(labels: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return what decides about the files of an image of the last phase: its parent, and its hooks and files."""
+    parent = labels.get(image_labels.LABEL_PARENT)
+    if not parent or labels.get(image_labels.LABEL_PHASE) != PHASES[-1].NAME:
+        return None
+    return parent, labels.get(image_labels.LABEL_HOOKS, "")
+
+
+def _contents_today(project: Project, habitat: Habitat) -> tuple[str, str] | None:
+    """Return the same for the image that a build would make, None if it also builds earlier snapshots."""
+    before = last_snapshot(habitat_phases(habitat), PHASES[-1])
+    parent = project.assessments.look(habitat.name).images.get(before.NAME) if before else None
+    return (parent, hooks.digest(habitat, PHASES[-1].NAME)) if parent else None
