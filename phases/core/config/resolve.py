@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from phases.core.config import dockerfile, names, sections, units
 from phases.core.config import secrets as config_secrets
 from phases.core.config.entry_and_build import build, entry_point
+from phases.core.config.layers import personal
 from phases.core.config.mounts import caches, persist, uid, volume_conflicts, volumes
 from phases.core.config.names import USER
 from phases.core.config.scope import Scope, holds_wrong
@@ -65,7 +66,7 @@ def resolve(
     scope.layers = [_with_dest(scope, layer) for layer in layers]
     habitat = problems.attempt(lambda: _habitat(scope, name, config, dockerfile_name or "", phases), None)
     if habitat:
-        for check in (persist.check, caches.check, config_secrets.check_personal, _check_instructions):
+        for check in (persist.check, caches.check, config_secrets.check_personal, personal.check_files, _check_texts):
             with problems:
                 check(habitat)
     problems.raise_all()
@@ -140,7 +141,7 @@ def _instructions(scope: Scope, config: schema.Config) -> tuple[AgentText, ...]:
     return instructions.instructions(scope, config.instructions)
 
 
-def _check_instructions(habitat: Habitat) -> None:
+def _check_texts(habitat: Habitat) -> None:
     if habitat.entry.instruction_files:
         from phases.core.config.layers import instructions  # imported late: many habitats have none
 

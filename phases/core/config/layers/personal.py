@@ -5,25 +5,32 @@ It may hold only what no image and no hash depends on. So nobody's build differs
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core import copied_files
 from phases.core.config import names
 from phases.core.config.schema import Config, EntryKeys
 from phases.core.config.yaml_tree import Tree
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.json_types import dotted
 from phases.core.origin import ConfigLayer
+from phases.core.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.problems import Problems
+    from phases.core.model import FileCopy, Habitat
+    from phases.core.origin import Origin
 
-_SECTIONS = ("entry", "identity", "secrets")
-_ENTRY = ("env", "persist")
-_ALLOWED = "entry.env, entry.persist, identity, and secrets with start: true"
+#: The keys that it may have, and those below `entry`.
+SECTIONS = ("entry", "identity", "instructions", "secrets")
+ENTRY = ("env", "files", "persist")
+
+_ALLOWED = "entry.env, entry.files, entry.persist, identity, instructions, and secrets with start: true"
 _REMEDY = "write it into the config of a habitat, or of the shared layer"
 
 # The variables of git for each key of `identity`.
@@ -32,8 +39,8 @@ _IDENTITY = {
     "email": ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"),
 }
 
-# The mode bits that let the group or others write.
-_WRITABLE = 0o022
+# The mode bits that let the group and others write.
+_BY_GROUP, _BY_OTHERS = 0o020, 0o002
 
 
 def folder() -> Path | None:
@@ -64,21 +71,57 @@ def find() -> ConfigLayer | None:
         return None
     layer = ConfigLayer("personal", place, _shown(place))
     for path in (place, place / "config.yaml"):
-        _check_own(path, f"{layer.shown}/config.yaml")
+        _check_own(path, f"{layer.shown}/config.yaml", "your personal config")
     return layer
 
 
-def _check_own(path: Path, shown: str) -> None:
-    """Check that a path belongs to the person alone, since commands of its secrets run without a question."""
+def check_files(habitat: Habitat) -> None:
+    """Check that the files that the personal config names belong to the person alone. Raises ConfigError."""
+    copies = [(copy.source, copy.shown, copy.origin) for copy in habitat.entry.files]
+    texts = [(text.source, text.shown, text.origin) for text in habitat.instructions if text.source]
+    problems = Problems()
+    for path, shown, origin in (*copies, *texts):
+        if origin.role == "personal":
+            with problems:
+                _check_own(path, origin, shown)
+    problems.raise_all()
+
+
+def check_tree(habitat: Habitat, copy: FileCopy) -> None:
+    """Check all that is in a folder that the personal config names, as `check_files` does. Raises ConfigError."""
+    if copy.origin.role == "personal":
+        for item in copied_files.file_tree(habitat, copy):
+            if item.kind != "link":
+                _check_own(item.source, copy.origin, str(item.source))
+
+
+def _check_own(path: Path, where: str | Origin, shown: str) -> None:
+    """Check that a path belongs to the person alone: it reaches each habitat, and its commands run without a question.
+
+    Args:
+        path: The path.
+        where: The place of the error.
+        shown: What the error calls the path.
+    """
     try:
         info = path.stat()
     except OSError as error:
-        raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
+        raise ConfigError(f"can't be read ({error.strerror})", where=where, remedy="check that it is a file") from error
     sudo = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
     owners = {0, os.geteuid(), *([int(sudo)] if sudo.isdecimal() else [])}
-    if info.st_uid not in owners or info.st_mode & _WRITABLE:
+    by_group = info.st_mode & _BY_GROUP and not _is_own_group(info.st_gid, info.st_uid)
+    if info.st_uid not in owners or info.st_mode & _BY_OTHERS or by_group:
         remedy = f"make it yours alone: chown $(id -u) {path}; chmod go-w {path}"
-        raise ConfigError("another user could write to your personal config", where=shown, remedy=remedy)
+        raise ConfigError(f"another user could write to {shown}", where=where, remedy=remedy)
+
+
+def _is_own_group(gid: int, uid: int) -> bool:
+    """Return whether a group is that of one user alone, as where the umask is 002."""
+    try:
+        user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return user.pw_gid == gid and user.pw_name == group.gr_name and not {*group.gr_mem} - {user.pw_name}
 
 
 def checked(tree: Tree, problems: Problems) -> Tree:
@@ -89,11 +132,11 @@ def checked(tree: Tree, problems: Problems) -> Tree:
         problems: Collects an error for each such key.
     """
     sections = dict(_mapping(tree))
-    for key in [key for key in sections if key not in _SECTIONS and key in Config.__struct_encode_fields__]:
+    for key in [key for key in sections if key not in SECTIONS and key in Config.__struct_encode_fields__]:
         problems.add(_misplaced(sections.pop(key), key))
     if entry := sections.get("entry"):
         keys = dict(_mapping(entry))
-        for key in [key for key in keys if key not in _ENTRY and key in EntryKeys.__struct_encode_fields__]:
+        for key in [key for key in keys if key not in ENTRY and key in EntryKeys.__struct_encode_fields__]:
             problems.add(_misplaced(keys.pop(key), "entry", key))
         if isinstance(entry.value, dict):
             sections["entry"] = Tree(keys, entry.origin, entry.is_wrong)

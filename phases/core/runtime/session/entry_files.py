@@ -10,6 +10,7 @@ from phases.core import events
 from phases.core.build import steps
 from phases.core.build.container.mounted_folders import MountedFolders
 from phases.core.build.container.pending_files import PendingFiles
+from phases.core.config.layers import personal
 from phases.core.config.mounts.mountable_paths import in_home
 from phases.core.config.mounts.volume_conflicts import hidden_at_start
 from phases.core.errors import LinkInTheWay, StepError
@@ -77,12 +78,13 @@ def copy_into(project: Project, habitat: Habitat, container: Container) -> None:
     """Copy the files into a container that doesn't run.
 
     Raises:
-        ConfigError: A source can't be read, or the image has no such owner.
+        ConfigError: A source can't be read, or is not the person's alone as it must be, or the image has no such owner.
         StepError: A file can't be copied to its dest.
     """
     target = _Target(project, habitat, container)
     try:
         for copy in habitat.entry.files:
+            personal.check_tree(habitat, copy)
             steps.copy(target, p06_files.copy_file(habitat, copy))
         target.send()
     except LinkInTheWay as error:
