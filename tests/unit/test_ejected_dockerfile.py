@@ -258,6 +258,24 @@ timeouts: {setup: 5m}
     assert "timeouts" in text
 
 
+def test_ejected_readme_lists_what_only_a_running_habitat_has(tmp_path: Path) -> None:
+    for name in ("vimrc", "AGENTS-notes.md"):
+        write(tmp_path, f"habitats/demo/{name}", "secret-free text")
+    texts = "instructions: ['# Rules\\n\\n```\\nmake', {file: AGENTS-notes.md}]\n"
+    entry = "entry: {files: [{source: vimrc, dest: ~/.vimrc}], instruction_files: [~/.a/AGENTS.md, ~/.b/B.md]}\n"
+    habitat = load(tmp_path, "base_image: base:1\n" + texts.replace("'", '"') + entry)
+    build = writer.write_dockerfile(habitat)
+    text = readme(habitat, build, has_volumes=False)
+    assert "A habitat writes its `instructions:` for agents into `~/.a/AGENTS.md`, `~/.b/B.md` at each start." in text
+    assert "> # Rules\n> \n> ```\n> make\n>\n> the file AGENTS-notes.md\n" in text
+    assert "copy them with `docker cp`.\n\n- `vimrc` to `~/.vimrc`\n" in text
+    assert "vimrc" not in build.dockerfile
+    plain = load(tmp_path, "base_image: base:1\n")
+    text = readme(plain, writer.write_dockerfile(plain), has_volumes=False)
+    assert "`instructions:`" not in text
+    assert "docker cp" not in text
+
+
 def test_ejected_readme_lists_ports_persist_and_ready(tmp_path: Path) -> None:
     entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost, env: [A=1 $$2, B=$C]}"
     habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")

@@ -215,6 +215,7 @@ def _about_start(habitat: Habitat) -> list[str]:
     if variables := [printable(f"{one.name}={one.value}") for one, value in _variables(habitat) if value is None]:
         text = _code("\n".join(variables))
         parts.append(f"These variables need values of the image. Add an `--env` for each:\n\n{text}")
+    parts += _about_instructions(habitat)
     if files := habitat.entry.files:
         rows = "\n".join(f"- `{printable(copy.shown)}` to `{printable(copy.dest)}`" for copy in files)
         parts.append(
@@ -231,6 +232,15 @@ def _about_start(habitat: Habitat) -> list[str]:
     if secrets := [secret for secret in habitat.secrets if secret.start]:
         parts.append(_about_start_secrets(secrets))
     return parts
+
+
+def _about_instructions(habitat: Habitat) -> list[str]:
+    """Return what a person writes into the files of agents. Each line is quoted, since a text may have any Markdown."""
+    files = ", ".join(f"`{printable(path)}`" for path in habitat.entry.instruction_files) or "no file: it has no agent"
+    texts = [f"the file {text.shown}" if text.source else text.text.strip() for text in habitat.instructions]
+    quoted = "\n>\n".join("\n".join(f"> {printable(line)}" for line in text.splitlines()) for text in texts if text)
+    text = f"A habitat writes its `instructions:` for agents into {files} at each start. The image doesn't have them:"
+    return [f"{text}\n\n{quoted}"] if quoted else []
 
 
 def _about_start_secrets(secrets: Sequence[Secret]) -> str:
