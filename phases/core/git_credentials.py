@@ -1,4 +1,4 @@
-"""The environment by which git finds the tokens of `repos:`, for each command of phase 8.
+"""The environment by which git finds the tokens of `repos:`: for each command of phase 8, and for those of sessions.
 
 It is in no file, and git hands it on to git's own programs: `git submodule`, git-lfs, and what installs a package from
 a repository.
@@ -13,7 +13,12 @@ from urllib.parse import unquote, urlsplit
 from phases.core.model import SECRETS_FOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from phases.core.model import Habitat, RepoClone
+
+#: What `git -c` sets. Debian 11's git doesn't know the newer GIT_CONFIG_COUNT.
+PARAMETERS = "GIT_CONFIG_PARAMETERS"
 
 # The user name for a token on GitHub. Other hosts accept any name, or need one, which then is part of the URL.
 _LOGIN = "x-access-token"
@@ -21,9 +26,6 @@ _LOGIN = "x-access-token"
 
 def environment(habitat: Habitat, own: RepoClone | None = None) -> dict[str, str]:
     """Return the variables for a command of phase 8, none if no repository has a token.
-
-    Each token is sent to its own host only, also if that redirects. The empty helper switches off the image's helpers
-    for this host, which might store the token.
 
     Args:
         habitat: The habitat.
@@ -33,10 +35,36 @@ def environment(habitat: Habitat, own: RepoClone | None = None) -> dict[str, str
     if not with_token:
         return {}
     with_token.sort(key=lambda repo: repo != own)
-    settings = [f"credential.{host}.helper=" for host in dict.fromkeys(map(_host, with_token))]
-    settings += dict.fromkeys(f"credential.{_host(repo)}.helper={_helper(repo)}" for repo in with_token)
-    # What `git -c` sets. Debian 11's git doesn't know the newer GIT_CONFIG_COUNT.
-    return {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_PARAMETERS": " ".join(map(_quoted, settings))}
+    return {"GIT_TERMINAL_PROMPT": "0", PARAMETERS: _parameters(with_token, lambda _: "")}
+
+
+def of_session(habitat: Habitat, renew: Callable[[str], str], others: str = "") -> dict[str, str]:
+    """Return the variables for the commands of a session: for the tokens that running habitats have.
+
+    Args:
+        habitat: The habitat.
+        renew: Returns the command that renews a token, which git runs before it reads that; "" for none.
+        others: The parameters that the commands would have, which stay.
+    """
+    started = {secret.name for secret in habitat.secrets if secret.start}
+    with_token = [repo for repo in habitat.repos if repo.token in started]
+    if not with_token:
+        return {}
+    return {PARAMETERS: " ".join(filter(None, (others, _parameters(with_token, renew))))}
+
+
+def _parameters(repos: Iterable[RepoClone], renew: Callable[[str], str]) -> str:
+    """Return the settings for repositories with a token.
+
+    Each token is sent to its own host only, also if that redirects. The empty helper switches off the image's helpers
+    for this host, which might store the token.
+    """
+    repos = list(repos)
+    settings = [f"credential.{host}.helper=" for host in dict.fromkeys(map(_host, repos))]
+    for repo in repos:
+        helpers = [f"!{command}" if (command := renew(repo.token)) else "", _helper(repo)]
+        settings += [f"credential.{_host(repo)}.helper={helper}" for helper in helpers if helper]
+    return " ".join(map(_quoted, dict.fromkeys(settings)))
 
 
 def _host(repo: RepoClone) -> str:

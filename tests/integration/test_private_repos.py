@@ -68,10 +68,14 @@ def run(*argv: str) -> str:
 
 
 class GitHost(http.server.SimpleHTTPRequestHandler):
-    """Shows its folder to who has the token; sends everybody elsewhere from /moved/."""
+    """Shows its folder to who has the token; sends everybody elsewhere from /moved/.
+
+    If the token is in a file, `rotated`, a request for /rotate/ writes another one into it.
+    """
 
     folder: ClassVar[str]
     elsewhere: ClassVar[str] = ""
+    rotated: ClassVar[Path | None] = None
     asked: ClassVar[list[str]] = []
     heard: ClassVar[list[str]] = []
 
@@ -83,12 +87,15 @@ class GitHost(http.server.SimpleHTTPRequestHandler):
         output = self.headers.get("Authorization", "")
         if output:
             self.heard.append(base64.b64decode(output.split()[1]).decode())
+        token = self.rotated.read_text() if self.rotated else TOKEN
+        if self.rotated and self.path.startswith("/rotate/"):
+            self.rotated.write_text(f"{TOKEN}-{len(self.asked)}")
         if self.path.startswith("/moved/"):
             self.send_response(302)
             self.send_header("Location", f"{self.elsewhere}/{self.path.removeprefix('/moved/')}")
             self.send_header("Content-Length", "0")  # or git gives up, and goes nowhere
             self.end_headers()
-        elif output and self.heard[-1].endswith(f":{TOKEN}"):
+        elif output and self.heard[-1].endswith(f":{token}"):
             super().do_GET()
         else:
             self.send_response(401)
@@ -243,6 +250,41 @@ def test_https_token_is_not_sent_after_redirect_to_other_host(
     assert result.code != 0
     assert other.asked, "git went there"
     assert [header for header in other.heard if TOKEN in header] == []
+
+
+@pytest.mark.guarantee("run-time-token-for-its-host-only")
+@pytest.mark.guarantee("habitat-cannot-choose-what-is-renewed")
+def test_https_token_that_expired_is_renewed_in_the_running_habitat(
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path, tmp_path: Path
+) -> None:
+    token, runs = tmp_path / "token", tmp_path / "runs"
+    token.write_text(TOKEN)
+    with serving(address, certificate, repository) as host, serving(address, certificate, repository) as other:
+        host.rotated = token
+        url, away = host.url, other.url  # type: ignore[attr-defined]
+        by_https(project, name, git_image, certificate, f"{url}/private.git")
+        config = project.root / "habitats" / name / "config.yaml"
+        command = f"command: 'echo x >>{runs}; cat {token}', start: true"
+        script = f"""
+        cd project && git pull -q && echo pulled
+        git ls-remote {url}/rotate/private.git 2>/dev/null
+        git fetch -q && echo fetched with the new one && cat /run/secrets/GITHUB
+        git ls-remote {away}/private.git 2>&1 | head -1
+        for i in 1 2 3 4 5 6 7 8 9; do
+            printf '%s\\n' 'GITHUB get' 'GITHUB refused' 'OTHER get' '`touch {tmp_path}/pwned`' >>/dev/shm/habitat-*/requests
+        done
+        sleep 2; git fetch -q && echo fetched again
+        """  # noqa: E501
+        text = config.read_text().replace("env: GITHUB", command)
+        config.write_text(f"{text}\nentry:\n  command: |-\n{script}")
+        result = project.doit(f"start:{name}")
+        assert result.code == 0, result.out
+    assert all(line in result for line in ("pulled", "fetched with the new one", "fetched again")), result.out
+    assert TOKEN not in result, "masked, the new one too"
+    assert [header for header in other.heard if TOKEN in header] == []
+    assert len(runs.read_text().split()) <= 8
+    assert not (tmp_path / "pwned").exists()
+    assert docker("ps", "--quiet", "--filter", f"name=habitat-{name}") == "", "the last session stops it"
 
 
 def hits(project: Project, name: str, text: str, tmp_path: Path) -> list[str]:

@@ -44,6 +44,22 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[bytes], *, keep_width: bool = False) -> None:
+        self._keep_width = keep_width
+        self._held = b""
+        self._secrets: list[bytes] = []
+        self._added = list(secrets)
+        self._take_added()
+
+    def add(self, secret: bytes) -> None:
+        """Mask another secret, from the next bytes on. Another thread may feed the stream."""
+        self._added.append(secret)
+
+    def _take_added(self) -> None:
+        added, self._added = self._added, []
+        self._secrets += added
+        self._compile(self._secrets)
+
+    def _compile(self, secrets: Iterable[bytes]) -> None:
         secrets = [secret for secret in secrets if is_long_enough(secret)]
         encoded = {form for secret in secrets for form in (*_in_base64(secret.strip()), *_in_hex(secret.strip()))}
         self._wrapped = {form for form in encoded if len(form) <= _MAX_WRAPPED}
@@ -56,8 +72,6 @@ class Mask:
         self._by_first: dict[int, list[bytes]] = defaultdict(list)
         for form in forms:
             self._by_first[form[0]].append(form)
-        self._keep_width = keep_width
-        self._held = b""
 
     @property
     def holds(self) -> bool:
@@ -66,6 +80,8 @@ class Mask:
 
     def feed(self, data: bytes) -> bytes:
         """Return the bytes of the stream that can be shown now, masked."""
+        if self._added:
+            self._take_added()
         if not self._pattern:
             return data
         data = self._held + data

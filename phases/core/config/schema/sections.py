@@ -115,7 +115,9 @@ class RepoKeys(Mapping, kw_only=True, frozen=True):
     submodules: Annotated[Choice, key("Whether to fetch its submodules. Default: no, with a notice.")] = UNSET
     lfs: Annotated[Choice, key("Whether to fetch files in Git LFS. Default: if the image's git does.")] = UNSET
     owner: Annotated[str, key("NAME or NAME:GROUP, who clones it. Default: USER.")] = ""
-    token: Annotated[str, key("A secret with the phase repos; sent to this URL's host only, by HTTPS.")] = ""
+    token: Annotated[
+        str, key("A secret with the phase repos, and `start: true` for pull and push; for this URL's host only.")
+    ] = ""
     ssh_agent: Annotated[bool, key("true gives the phase access to your SSH agent. Default: false.")] = False
     known_hosts: Annotated[
         str, key("The file with the host keys to trust, for ssh_agent. Default: ~/.ssh/known_hosts.")

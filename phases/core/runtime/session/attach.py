@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from phases.core import events
 from phases.core.container import timed_exec
 from phases.core.errors import Conflict, EngineError, StartError
-from phases.core.masking import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from phases.core.engine.protocol import Exec, Piped
+    from phases.core.masking import Mask
     from phases.core.runtime.session.session import Runner, Session
 
 #: Runs bash if the image has it, else sh.
@@ -83,7 +83,7 @@ def run_in_tty(terminal: Terminal) -> Runner:
             session.container.id, argv, user=session.user, workdir=session.workdir, env=env, size=terminal.size
         )
         try:
-            terminal.hand_over(process, Mask((value.data for value in session.secrets), keep_width=True))
+            terminal.hand_over(process, session.mask(keep_width=True))
             return process.exit_code()
         finally:
             process.close()
@@ -154,7 +154,7 @@ class SessionOutput:
     def __init__(self, terminal: Terminal, session: Session, *, is_data: bool = True) -> None:
         self._terminal = terminal
         self._session = session
-        self._masks = {is_err: Mask(value.data for value in session.secrets) for is_err in (False, True)}
+        self._masks = {is_err: session.mask() for is_err in (False, True)}
         self._is_masked = {is_err: not is_data or terminal.shows(is_err) for is_err in (False, True)}
 
     def feed(self, data: bytes, is_err: bool) -> None:

@@ -143,9 +143,14 @@ class _SessionSteps(Struct):
         if not session.was_started:
             withdraw(project.engine, container.id, session.secrets)
         deliver(project.engine, container.id, session.secrets, session.user, session.habitat)
+        self._close_companions()  # of a container that this session had to leave
         session.extra_env = commit_author.variables(session) | entry_env.for_commands(
             project.engine, session.habitat, container, session.users, session.user
         )
+        if any(repo.token for repo in session.habitat.repos):
+            from phases.core.runtime.person import git_tokens  # imported late: many habitats have none
+
+            git_tokens.give(session)
         if session.habitat.entry.instruction_files and (session.was_started or not self.skip_delay_if_running):
             from phases.core.runtime.session import instructions  # imported late: many habitats have none
 
@@ -195,6 +200,7 @@ class _SessionSteps(Struct):
 
     def _exit(self) -> None:
         session = self.session
+        self._close_companions()
         with self.presence.leaving() as end:
             session.release_claim()
             is_stopped = not end.keep_running and stop_if_unused(
@@ -208,6 +214,10 @@ class _SessionSteps(Struct):
                 session.end_commands()
             if session.container.name != container_name(session.project.names.of(session.habitat.name)):
                 give_up(session.project, session.habitat.name, session.container.id)
+
+    def _close_companions(self) -> None:
+        while self.session.companions:
+            self.session.companions.pop().close()
 
 
 def _report_wait(session: Session, holder: str) -> None:

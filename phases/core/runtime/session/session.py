@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
@@ -38,6 +38,15 @@ _END_TIMEOUT, _PAUSE = 2, 0.1
 Runner: TypeAlias = "Callable[[Session, Sequence[str]], int]"
 
 
+class Companion(Protocol):
+    """Something on this machine that serves the commands of a session, from the first of them to its end."""
+
+    def start(self) -> None: ...
+
+    def close(self) -> None:
+        """End it. It may never have started."""
+
+
 class Session(Struct):
     """A session in a habitat's container.
 
@@ -56,6 +65,8 @@ class Session(Struct):
         reenter: Starts the container once more if another run stopped it before the command began.
         claim: Shows other clones that the container is in use.
         users: The users of the container's image, set when the session has entered it.
+        masks: What hides the secrets in the output of its commands.
+        companions: What runs on this machine beside its commands.
     """
 
     project: Project
@@ -72,6 +83,8 @@ class Session(Struct):
     reenter: Callable[[], None] | None = None
     claim: EngineLock | None = None
     users: UserDatabase = field(default_factory=lambda: UserDatabase(lambda _: b""))
+    masks: list[Mask] = field(default_factory=list)
+    companions: list[Companion] = field(default_factory=list)
 
     def run(self, argv: Sequence[str], runner: Runner) -> int:
         """Run a command and return its exit code. Raises StartError if the container ended meanwhile."""
@@ -99,11 +112,18 @@ class Session(Struct):
     def _run_once(self, argv: Sequence[str], runner: Runner) -> int:
         name, emit = self.habitat.name, self.project.bus.emit
         self.own_execs = 1  # if a signal interrupts this, the command still runs, and ends with the container
+        for companion in self.companions:
+            companion.start()
         emit(events.Handover(name, on=True))
         try:
             return runner(self, argv)
         finally:
             emit(events.Handover(name, on=False))
+
+    def mask(self, *, keep_width: bool = False) -> Mask:
+        """Return what hides the secrets in an output, also those that come later."""
+        self.masks.append(Mask((value.data for value in self.secrets), keep_width=keep_width))
+        return self.masks[-1]
 
     @property
     def env(self) -> dict[str, str]:
