@@ -26,3 +26,8 @@ def typed_path(path: str, root: Path) -> str:
     if not path or path.startswith("~") or not _folder or _folder[0] == root:
         return path
     return os.path.normpath(_folder[0] / path)
+
+
+def person_folder(root: Path) -> Path:
+    """Return the folder that the person is in. root: that of the project, where `doit` runs."""
+    return _folder[0] if _folder else root

@@ -64,10 +64,11 @@ MAY_IMPORT = {
     "build": f"{BASICS} phases config events engine container secrets cache project",
     "work": f"{BASICS} phases config events engine container cache project",
     "runtime": f"{BASICS} phases config events engine container secrets cache project build work",
+    "commits": f"{BASICS} phases config events engine container cache project build work runtime",
     "migrate": f"{BASICS} phases config events engine container cache project build",
     "eject": f"{BASICS} phases config container secrets project build",
     "report": f"{BASICS} phases events engine cache project build work runtime",
-    "ui": f"{BASICS} phases events engine cache scaffold project build work runtime migrate eject report",
+    "ui": f"{BASICS} phases events engine cache scaffold project build work runtime commits migrate eject report",
 }
 
 MOST_MODULES = 16

@@ -5,11 +5,13 @@ What builds and runs habitats emits them, and reporters subscribe. Seconds are f
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, field
+
+from phases.core.events.commits import BranchWritten
+from phases.core.events.json_event import JsonEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,19 +21,6 @@ ABSENT: Any = UNSET
 
 #: The stream on which a command printed something, "" if unknown.
 Stream: TypeAlias = Literal["stdout", "stderr", ""]
-
-#: Where a class name's words begin.
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
-
-
-class JsonEvent(
-    Struct, frozen=True, omit_defaults=True, tag_field="event", tag=lambda name: _WORD.sub("_", name).lower()
-):
-    """An event that `doit -r jsonl` writes as it is, as PhaseStarted as `phase_started`.
-
-    Its names, fields and their order are a contract with programs, see docs/events.md. Within a schema version
-    fields are only added. A field with a default is left out where it has that.
-    """
 
 
 class PhaseStarted(JsonEvent, frozen=True):
@@ -256,4 +245,5 @@ Event: TypeAlias = (
     | CommandStarted
     | CommandBytes
     | CommandEnded
+    | BranchWritten
 )

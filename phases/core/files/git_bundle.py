@@ -68,8 +68,13 @@ def _first_origin(repository: Path, depth: int) -> str:
     if not url or path.is_dir():
         common = _git(repository, "rev-parse", "--git-common-dir")  # one for all work trees
         return os.path.realpath(repository / common)
-    address = url.partition("://")[2] or url.replace(":", "/", 1)  # host:path is a URL of ssh
-    host, _, rest = address.partition("/")
+    return address(url)
+
+
+def address(url: str) -> str:
+    """Return host and path of a URL, which are equal for all ways to reach a repository of a server."""
+    place = url.partition("://")[2] or url.replace(":", "/", 1)  # host:path is a URL of ssh
+    host, _, rest = place.partition("/")
     return f"{host.rpartition('@')[2].lower()}/{rest.strip('/').removesuffix('.git')}"
 
 

@@ -7,9 +7,11 @@ up.
 
 from __future__ import annotations
 
+import io
 import select
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -17,7 +19,7 @@ from phases.core.container import root_environment, timed_exec
 from phases.core.files.shell_program import ShellProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.engine.protocol import Engine, Piped
 
@@ -37,6 +39,9 @@ UNREADABLE = 125
 # Seconds, and bytes of output, that a command of git has.
 _SECONDS = 30.0
 _MOST_BYTES = 16 << 20
+
+# Bytes of input that are written at once.
+_CHUNK = 1 << 16
 
 
 class GitOutput(Struct, frozen=True):
@@ -93,27 +98,71 @@ def run(
         most_bytes: How many bytes it may print.
     """
     chunks: dict[bool, list[bytes]] = {False: [], True: []}
-    process = engine.exec_piped(container, command, user=user, workdir="/", env=root_environment.OWN)
-    try:
-        has_ended = _exchange(process, stdin, chunks, time.monotonic() + seconds, most_bytes)
-        if not has_ended:
-            timed_exec.kill_and_wait(process, lambda *_: None)
-        code = process.exit_code() if has_ended else None
-    finally:
-        process.close()
+    left = most_bytes
+
+    def take(data: bytes, is_err: bool) -> None:
+        nonlocal left
+        chunks[is_err].append(data)
+        left -= len(data)
+        if left < 0:
+            raise _TooMuchError
+
+    code = None
+    with suppress(_TooMuchError):
+        code = stream(engine, container, command, user, take, source=io.BytesIO(stdin), seconds=seconds)
     return GitOutput(code, b"".join(chunks[False]), b"".join(chunks[True]))
 
 
-def _exchange(process: Piped, stdin: bytes, chunks: Mapping[bool, list[bytes]], until: float, most_bytes: int) -> bool:
-    """Write the input and read the output of a command. Return whether it ended within the limits."""
-    rest, size = memoryview(stdin), 0
+class _TooMuchError(Exception):
+    """A command has printed more than it may."""
+
+
+def stream(
+    engine: Engine,
+    container: str,
+    command: Sequence[str],
+    user: str,
+    on_output: Callable[[bytes, bool], None],
+    *,
+    source: IO[bytes],
+    seconds: float,
+) -> int | None:
+    """Run a command of `argv` or `script_argv` whose input or output may be long.
+
+    Args:
+        engine: The engine.
+        container: A running container.
+        command: The command.
+        user: The owner of the repository, a name or a number.
+        on_output: Gets chunks of what the command prints, and whether each is of stderr. If it raises an exception,
+            the command is killed.
+        source: Its standard input, which ends then.
+        seconds: How long it may take.
+
+    Returns:
+        The exit code, None if it was killed since it took too long.
+    """
+    process = engine.exec_piped(container, command, user=user, workdir="/", env=root_environment.OWN)
+    has_ended = False
+    try:
+        has_ended = _exchange(process, source, on_output, time.monotonic() + seconds)
+        return process.exit_code() if has_ended else None
+    finally:
+        if not has_ended:
+            timed_exec.kill_and_wait(process, lambda *_: None)
+        process.close()
+
+
+def _exchange(process: Piped, source: IO[bytes], on_output: Callable[[bytes, bool], None], until: float) -> bool:
+    """Write the input and read the output of a command. Return whether it ended in time."""
+    rest = source.read(_CHUNK)
     if not rest:
         process.end_input()
-    while (left := until - time.monotonic()) > 0 and size <= most_bytes:
+    while (left := until - time.monotonic()) > 0:
         number = process.fileno()
         readable, writable, _ = select.select([number], [number] if rest else [], [], left)
         if writable:
-            rest = rest[process.write(bytes(rest[: 1 << 16])) :]
+            rest = rest[process.write(rest) :] or source.read(_CHUNK)
             if not rest:
                 process.end_input()
         if readable:
@@ -121,6 +170,5 @@ def _exchange(process: Piped, stdin: bytes, chunks: Mapping[bool, list[bytes]], 
             if output is None:
                 return True
             for data, is_err in output:
-                size += len(data)
-                chunks[is_err].append(data)
+                on_output(data, is_err)
     return False

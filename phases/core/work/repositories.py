@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from phases.core.engine.types import Container
-    from phases.core.model import Habitat
+    from phases.core.model import Habitat, RepoClone
     from phases.core.project import Project
 
 _LOOK = ShellProgram(__file__, "repositories.sh")
@@ -62,16 +62,22 @@ def states(project: Project, habitat: Habitat, container: Container) -> list[Rep
 
 def paths_by_user(project: Project, habitat: Habitat, container: Container) -> dict[str, list[str]]:
     """Return the paths of `repos:` in a container by their owner. USER is among the owners in any case."""
-    users = _users(project, habitat, container)
     paths: dict[str, list[str]] = {habitat.user: []}
+    for _, owner, path in clones(project, habitat, container):
+        paths.setdefault(owner, []).append(path)
+    return paths
+
+
+def clones(project: Project, habitat: Habitat, container: Container) -> Iterator[tuple[RepoClone, str, str]]:
+    """Yield each entry of `repos:` with its owner and its path in a container."""
+    users = _users(project, habitat, container)
     for repo in habitat.repos:
         owner = habitat.user_named(repo.owner).partition(":")[0]
         try:
             path = users.expand(repo.path, owner, repo.origin)
         except ConfigError:  # its owner has no home any more, so nothing is there
             continue
-        paths.setdefault(owner, []).append(posixpath.normpath(path))
-    return paths
+        yield repo, owner, posixpath.normpath(path)
 
 
 def _users(project: Project, habitat: Habitat, container: Container) -> UserDatabase:

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.events import JsonEvent
+from phases.core.events.commits import BranchWritten
+from phases.core.events.json_event import JsonEvent
 
 SCHEMA_VERSION = 1
 
@@ -209,6 +210,7 @@ RECORDS: tuple[type[JsonEvent], ...] = (
     events.CommandStarted,
     CommandOutput,
     events.CommandEnded,
+    BranchWritten,
     events.Line,
 )
 

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from phases.core import events
 from phases.core.errors import HabitatError, without_credentials
-from phases.core.events import JsonEvent
+from phases.core.events.json_event import JsonEvent
 from phases.core.problems import errors_of
 from phases.core.report import plan as report_plan
 from phases.registry import named

@@ -27,7 +27,7 @@ from phases.ui.output import GuardedStream, take_stdout
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.core.events import JsonEvent
+    from phases.core.events.json_event import JsonEvent
     from phases.ui.jsonl.records import Kind
 
 # Bytes, more than any line has. A signal may interrupt a write: the buffer then keeps the rest of the line

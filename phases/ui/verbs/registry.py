@@ -9,6 +9,7 @@ from phases.ui.verbs import (
     destroy,
     eject,
     exec,  # noqa: A004 (a verb's name)
+    fetch,
     layer_tests,
     logs,
     migrate,
@@ -22,7 +23,21 @@ from phases.ui.verbs import (
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
-VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy, trust, layer_tests, migrate, eject)
+VERBS: tuple[Verb, ...] = (
+    plan,
+    start,
+    debug,
+    shell,
+    exec,
+    logs,
+    fetch,
+    stop,
+    destroy,
+    trust,
+    layer_tests,
+    migrate,
+    eject,
+)
 
 NAMES = tuple(verb.NAME for verb in VERBS)
 

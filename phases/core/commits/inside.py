@@ -1,0 +1,108 @@
+"""A repository in a container, and a running container to reach the repositories of a habitat in."""
+
+from __future__ import annotations
+
+import io
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from phases.core import command_form, events
+from phases.core.cache import image_labels
+from phases.core.commits.host_git import TransferError
+from phases.core.container.main_process import restrictions
+from phases.core.engine.types import Image, VolumeMount
+from phases.core.errors import Conflict
+from phases.core.runtime.own_containers import own_container
+from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.runtime.temporary import temporary_container
+from phases.core.work import git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+_KILLED = 137
+
+
+class ContainerRepository(Struct, frozen=True):
+    """A repository in a running container (see `outgoing.Inside`).
+
+    Attributes:
+        engine: The engine.
+        container: The id of the container.
+        user: The owner of the repository.
+        path: Its path.
+    """
+
+    engine: Engine
+    container: str
+    user: str
+    path: str
+
+    def run(
+        self,
+        program: str,
+        args: Sequence[str],
+        stdin: bytes | IO[bytes],
+        on_output: Callable[[bytes, bool], None],
+        seconds: float,
+    ) -> int:
+        """Run a shell program after the functions of git.sh (see `outgoing.Inside`)."""
+        source = io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin
+        command = git.script_argv(program, args)
+        try:
+            code = git.stream(
+                self.engine, self.container, command, self.user, on_output, source=source, seconds=seconds
+            )
+        except Conflict as error:
+            raise TransferError("its container was stopped meanwhile", remedy="run the same command again") from error
+        if code is None:
+            raise TransferError(
+                f"git in the habitat took longer than {seconds:g}s for {self.path}", remedy="--timeout gives it more"
+            )
+        if code == _KILLED:
+            raise TransferError(f"git in the habitat was killed at {self.path}", remedy="run the same command again")
+        return code
+
+
+@contextmanager
+def running_container(project: Project, habitat: Habitat) -> Iterator[Container]:
+    """Yield a running container with the files of the habitat: its own, else a copy of it without a network.
+
+    A container that is stopped is not started, since its init command would run, and whatever else a start does. The
+    copy is an image of it, and it has the same volumes; both are removed afterwards.
+
+    Raises:
+        HabitatError: The habitat has no container, or the engine refuses.
+    """
+    container = own_container(project, habitat.name)
+    if container is None:
+        raise TransferError(
+            "it has no container, and so no commits",
+            where=habitat.name,
+            remedy=f"{command_form.verb('start', habitat.name)} creates it",
+        )
+    if container.running:
+        yield container
+        return
+    engine = project.engine
+    with ExitStack() as steps:
+        # With this label and comment, a later build removes the image of a killed run.
+        label = f"LABEL {image_labels.LABEL_NAME}={project.names.of(habitat.name)}"
+        image = project.maker.make(lambda: engine.commit(container.id, [label], image_labels.COMMENT, pause=False))
+        steps.callback(engine.remove_image, image)
+        entries = persistence_of(container).entries
+        mounts = [VolumeMount(entry.volume, entry.mount_point, copies=False) for entry in entries]
+        limits = replace(restrictions(habitat), network=False)
+        copy = temporary_container(project, habitat, Image(image, (), {}), "commits", mounts, limits)
+        running = steps.enter_context(copy)
+        engine.start(running.id)
+        project.bus.emit(events.Notice(habitat.name, "its container is stopped: looking at a copy of it"))
+        yield running
