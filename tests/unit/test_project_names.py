@@ -13,14 +13,18 @@ from unit_helpers import DemoProject, FakeTerminal, load, write
 
 from phases.core.cache.project_identity import LABEL_ID, LABEL_ORIGIN, LABEL_PROJECT, ProjectIdentity
 from phases.core.config import names
+from phases.core.engine.types import PortRefused
 from phases.core.errors import ConfigError, Conflict, StateError
+from phases.core.port import Port
 from phases.core.report import status
 from phases.core.runtime import clean, logs, stop
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime.container_errors import port_error
 from phases.core.runtime.destroy import destroy
-from phases.core.runtime.orphans import orphans
+from phases.core.runtime.orphans import destroy_earlier, orphans
 from phases.core.runtime.persistence.volumes import volumes_of
+from phases.ui.status import cells
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -291,9 +295,119 @@ def test_name_that_is_given_later_leaves_earlier_images_and_says_so(shop: DemoPr
     shop.builder.build("demo", project.phases("demo")[0])
     assert shop.notices()[0] == (
         "images, containers and volumes of demo are called habitat-store.demo here, by project: store."
-        " habitat-demo stays as it is"
+        " habitat-demo stays as it is: doit destroy:demo --earlier-names removes it, after asking"
     )
     assert state_of(shop.engine, "demo") == before
+
+
+def test_name_that_is_given_later_lists_what_has_the_earlier_name(shop: DemoProject) -> None:
+    write(shop.root, "shared/config.yaml", "project: store\n")
+    (row,) = orphans(shop.run_anew())
+    assert (row.name, row.engine_name, row.is_renamed) == ("demo", "demo", True)
+    assert (row.containers, row.running, len(row.volumes)) == (["habitat-demo"], ["habitat-demo"], 1)
+    assert row.images == len({image for tag, image in shop.engine.tags().items() if tag.startswith("habitat-demo:")})
+    shown = cells.orphan(row).plain
+    assert shown.startswith("demo, as habitat-demo: 1 container (1 up), 1 volume, ")
+    assert shown.endswith(" images; to remove: doit destroy:demo --earlier-names")
+    assert [row.images for row in orphans(shop.run_anew())] == [row.images]
+
+
+@pytest.mark.guarantee("removed-habitats-listed")
+def test_destroy_earlier_names_keeps_what_has_the_name_of_today(shop: DemoProject) -> None:
+    write(shop.root, "shared/config.yaml", "project: store\n")
+    shop.build()
+    runtime_start.start_detached(shop.run_anew(), "demo")
+    today, before = state_of(shop.engine, "store.demo"), state_of(shop.engine, "demo")
+    questions: list[str] = []
+
+    def refuse(question: str) -> bool:
+        questions.append(question)
+        return False
+
+    assert not destroy_earlier(shop.run_anew(), "demo", refuse)
+    assert re.fullmatch(
+        r"Remove the container, with all changes in it, and 1 persistent volume, and \d+ images\?", questions[0]
+    )
+    assert state_of(shop.engine, "demo") == before
+    assert destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    assert state_of(shop.engine, "demo") == ({}, [], [])
+    assert state_of(shop.engine, "store.demo") == today
+    assert shop.build() == []
+    assert orphans(shop.run_anew()) == []
+    assert destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    assert shop.notices() == ["demo has nothing under an earlier name: nothing to remove"]
+
+
+def test_port_of_container_of_earlier_name_is_freed_by_its_own_name(shop: DemoProject) -> None:
+    write(shop.root, "shared/config.yaml", "project: store\nentry: {ports: [8080]}\n")
+    project, port = shop.run_anew(), Port(8080, "tcp", "127.0.0.1", 8080)
+    shop.engine._container("habitat-demo").ports = (port,)
+    error = port_error(project, project.habitat("demo"), PortRefused("in use", port, taken=True))
+    assert "is taken by habitat-demo: docker stop habitat-demo frees it" in str(error)
+
+
+def test_destroy_of_habitat_keeps_what_has_an_earlier_name(shop: DemoProject) -> None:
+    before = state_of(shop.engine, "demo")
+    write(shop.root, "shared/config.yaml", "project: store\n")
+    shop.build()
+    assert destroy(shop.run_anew(), "demo", lambda _: True)
+    clean.clean_all(shop.run_anew(), "demo")
+    assert state_of(shop.engine, "demo") == before
+    assert [row.engine_name for row in orphans(shop.run_anew())] == ["demo"]
+
+
+def test_every_earlier_name_is_listed_and_removed(shop: DemoProject) -> None:
+    for name in ("store", "depot", "last"):
+        write(shop.root, "shared/config.yaml", f"project: {name}\n")
+        shop.build()
+    assert [row.engine_name for row in orphans(shop.run_anew())] == ["demo", "depot.demo", "store.demo"]
+    assert {row.name for row in orphans(shop.run_anew())} == {"demo"}
+    assert destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    assert repositories(shop.engine) == {"habitat-last.demo"}
+
+
+def test_habitat_removed_after_its_project_was_named_is_removed_with_earlier_names(shop: DemoProject) -> None:
+    write(shop.root, "shared/config.yaml", "project: store\n")
+    shop.build()
+    shutil.rmtree(shop.root / "habitats/demo")
+    rows = {row.engine_name: (row.name, row.is_renamed) for row in orphans(shop.run_anew())}
+    assert rows == {"demo": ("demo", True), "store.demo": ("demo", False)}
+    assert destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    assert [row.engine_name for row in orphans(shop.run_anew())] == ["store.demo"]
+
+
+def test_habitat_removed_after_project_was_moved_is_listed(shop: DemoProject) -> None:
+    moved = project_in(shop.root.rename(shop.root.parent / "moved"), shop.engine)
+    (moved.root / "habitats/demo").rename(moved.root / "habitats/other")
+    (row,) = orphans(moved.run_anew())
+    assert (row.name, row.containers, len(row.volumes)) == ("demo", ["habitat-demo"], 1)
+    assert row.images > 8
+
+
+@pytest.mark.guarantee("removed-habitats-listed")
+def test_copy_of_project_with_state_lists_nothing_of_the_original(shop: DemoProject, tmp_path: Path) -> None:
+    shutil.copytree(shop.root, tmp_path / "copy")
+    copy = project_in(tmp_path / "copy", shop.engine, name="copy")
+    before = state_of(shop.engine, "demo")
+    copy.build()
+    assert orphans(copy.run_anew()) == []
+    assert destroy_earlier(copy.run_anew(), "demo", lambda _: True)
+    assert state_of(shop.engine, "demo") == before
+
+
+def test_earlier_name_is_of_the_habitat_with_the_longest_fitting_name(shop: DemoProject) -> None:
+    known = ("api", "web.api", "web")
+    rows = [shop.project.names.habitat(name, known) for name in ("api", "web.api", "old.web.api", "old.api", "x.y")]
+    assert rows == ["api", "web.api", "web.api", "api", "x.y"]
+    assert shop.project.names.habitat("shop.y", known) == "y"
+
+
+def test_image_that_a_person_made_is_not_left_under_an_earlier_name(shop: DemoProject) -> None:
+    final = next(image for image in shop.engine.images() if "habitat-demo:final" in image.tags)
+    shop.engine.add_image("mine:1", labels={**final.labels})
+    write(shop.root, "shared/config.yaml", "project: store\n")
+    destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    assert "mine:1" in shop.engine.tags()
     assert orphans(shop.run_anew()) == []
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from phases.core import command_form
 from phases.core.cache import image_labels
 from phases.core.cache.project_identity import LABEL_ID, LABEL_PROJECT
 from phases.core.cache.stamps import state_dir
@@ -24,7 +25,7 @@ from phases.core.files import atomic, safe_open
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from phases.core.cache.image_index import ImageIndex
@@ -67,9 +68,17 @@ class EngineNames:
             self._names[habitat] = self._decide(habitat)
         return self._names[habitat]
 
-    def habitat(self, engine_name: str) -> str:
-        """Return the habitat that has a name on the engine, as far as the name tells."""
-        return engine_name.removeprefix(f"{self._identity.name}.")
+    def use(self, habitat: str, engine_name: str) -> None:
+        """Use an earlier name of a habitat from now on, to remove what it has under it."""
+        self._names[habitat] = engine_name
+
+    def habitat(self, engine_name: str, known: Collection[str]) -> str:
+        """Return the habitat that has or had a name on the engine, as far as the name tells.
+
+        known: the habitats that the project has or had. The name may begin with an earlier name of the project.
+        """
+        fitting = (name for name in known if engine_name == name or engine_name.endswith(f".{name}"))
+        return max(fitting, key=len, default=engine_name.removeprefix(f"{self._identity.name}."))
 
     def is_label(self, habitat: str, labels: Mapping[str, str]) -> bool:
         """Return whether an image has the labels of a habitat, as one has that was made from its images."""
@@ -117,7 +126,10 @@ class EngineNames:
         if labels := self._foreign_labels(earlier):
             tell(f"{image_labels.repository(earlier)} is of the project in {_folder_of(labels)}: {ours}")
         elif self._has_images(earlier):
-            tell(f"{ours}, by project: {self._identity.name}. {image_labels.repository(earlier)} stays as it is")
+            tell(
+                f"{ours}, by project: {self._identity.name}. {image_labels.repository(earlier)} stays as it is:"
+                f" {command_form.verb('destroy', habitat, '--earlier-names')} removes it, after asking"
+            )
         else:
             tell(f"{ours}: that is the name of the project, {self._identity.name}, and the habitat's")
 

@@ -100,7 +100,7 @@ class Overview:
         error: Why the engine doesn't answer, "" if it does.
         bytes: The size of the habitats' images and of those below them, each layer counted once.
         habitats: The state of each.
-        orphans: What is left of habitats that were removed or renamed.
+        orphans: What is left of habitats that were removed, or have another name on the engine now.
     """
 
     engine: str

@@ -37,7 +37,10 @@ def port_error(project: Project, habitat: Habitat, error: PortRefused) -> StartE
     other_habitat = owner(project, holder) if holder else ""
     is_foreign = holder is not None and project.identity.is_foreign(holder.labels)
     if other_habitat and holder and not is_foreign and holder.name == container_name(other_habitat):
-        by, remedy = f" by {holder.name}", f"{command_form.verb('stop', project.names.habitat(other_habitat))} frees it"
+        name = project.names.habitat(other_habitat, project.habitats.names)
+        is_found = project.names.of(name) == other_habitat  # not the one of an earlier name
+        stop = command_form.verb("stop", name) if is_found else f"docker stop {holder.name}"
+        by, remedy = f" by {holder.name}", f"{stop} frees it"
     elif holder:
         by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
     else:

@@ -16,6 +16,7 @@ from phases.core.runtime.persistence.volumes import LABEL_PERSIST, persistence_o
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import describe_users
 from phases.core.secrets import fingerprints
+from phases.registry import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,6 +37,7 @@ def destroy(
     *,
     keep_volumes: bool = False,
     only_set_aside: bool = False,
+    with_images: bool = False,
 ) -> bool:
     """List the habitat's containers and volumes with their changes, ask, and remove them.
 
@@ -45,6 +47,7 @@ def destroy(
         confirm: Asks the person a question and returns the answer.
         keep_volumes: Whether to keep the persistent volumes.
         only_set_aside: Whether to keep the current container and the persistent volumes.
+        with_images: Whether to remove its images, too.
 
     Returns:
         Whether everything that was to be removed is gone.
@@ -52,38 +55,43 @@ def destroy(
     keep_volumes = keep_volumes or only_set_aside
     containers = _containers(project, name, only_set_aside=only_set_aside)
     volumes = [] if keep_volumes else volumes_of(project, name)
-    if not containers and not volumes:
-        text = _nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
-        project.bus.emit(events.Notice(name, text))
+    images = project.store.count(name, PHASES) if with_images else 0
+    if not containers and not volumes and not images:
+        _report_nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
         _sweep(project, name)
         return True
     lines = [_describe_container(project, name, container) for container in containers]
     for line in (*lines, *map(_describe_volume, volumes)):
         project.bus.emit(events.Line(name, line))
-    if not confirm(_question(len(containers), len(volumes))):
+    if not confirm(_question(len(containers), len(volumes), images)):
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
     _remove_containers(project, name, containers, keep_volumes=keep_volumes)
     removed = [container.name for container in containers]
     remaining = _remove_volumes(project, name, volumes)
     if len(remaining) < len(volumes):
-        removed.append(_count(len(volumes) - len(remaining)))
-    if removed:
-        parts = (f"removed {', '.join(removed)}", _kept(project, name))
-        project.bus.emit(events.Notice(name, "; ".join(filter(None, parts))))
+        removed.append(_count(len(volumes) - len(remaining), "persistent volume"))
+    removed += [_count(_remove_images(project, name), "image")] if images else []
+    _report(project, name, removed)
     _sweep(project, name)
     return not remaining
 
 
-def _nothing(project: Project, name: str, *, keep_volumes: bool, only_set_aside: bool) -> str:
-    """Return the notice that there is nothing to remove, with the command for what `destroy` keeps."""
-    if only_set_aside:
-        return f"{name} has no container that was set aside: nothing to remove"
+def _report(project: Project, name: str, removed: Iterable[str]) -> None:
+    if removed:
+        parts = (f"removed {', '.join(removed)}", _kept(project, name))
+        project.bus.emit(events.Notice(name, "; ".join(filter(None, parts))))
+
+
+def _report_nothing(project: Project, name: str, *, keep_volumes: bool, only_set_aside: bool) -> None:
+    """Say that there is nothing to remove, with the command for what `destroy` keeps."""
     kinds = "container" if keep_volumes else "container and no persistent volume"
+    if only_set_aside:
+        kinds = "container that was set aside"
     text = f"{name} has no {kinds}: nothing to remove"
-    return (
-        f"{text}; {command_form.command('clean', name)} removes its snapshots" if _has_images(project, name) else text
-    )
+    if not only_set_aside and _has_images(project, name):
+        text += f"; {command_form.command('clean', name)} removes its snapshots"
+    project.bus.emit(events.Notice(name, text))
 
 
 def _kept(project: Project, name: str) -> str:
@@ -102,16 +110,15 @@ def _has_images(project: Project, name: str) -> bool:
     return any(tag.startswith(prefix) for image in project.image_index.all() for tag in image.tags)
 
 
-def _question(containers: int, volumes: int) -> str:
+def _question(containers: int, volumes: int, images: int) -> str:
     which, where = ("the container", "it") if containers == 1 else (f"these {containers} containers", "them")
-    if not volumes:
-        return f"Remove {which}, with all changes in {where}?"
-    counted = _count(volumes)
-    return f"Remove {which}, with all changes in {where}, and {counted}?" if containers else f"Remove {counted}?"
+    counted = [_count(*pair) for pair in ((volumes, "persistent volume"), (images, "image")) if pair[0]]
+    first = [f"{which}, with all changes in {where}"] if containers else []
+    return f"Remove {', and '.join([*first, *counted])}?"
 
 
-def _count(volumes: int) -> str:
-    return f"{volumes} persistent volume{'s' if volumes > 1 else ''}"
+def _count(number: int, kind: str) -> str:
+    return f"{number} {kind}{'' if number == 1 else 's'}"
 
 
 def _describe_volume(volume: Volume) -> str:
@@ -140,6 +147,11 @@ def _remove_volumes(project: Project, name: str, volumes: Iterable[Volume]) -> l
             text = f"volume {volume.name} is kept: another container uses it ({error.message})"
             project.bus.emit(events.Notice(name, text, warning=True))
     return remaining
+
+
+def _remove_images(project: Project, name: str) -> int:
+    with exclusive(project, name):
+        return project.store.untag(name, PHASES)
 
 
 def _sweep(project: Project, name: str) -> None:

@@ -8,6 +8,7 @@ from rich.filesize import decimal
 from rich.text import Text
 
 from phases.core import command_form
+from phases.core.cache import image_labels
 from phases.core.errors import printable
 from phases.ui.status.signs import SIGNS
 
@@ -50,9 +51,14 @@ def orphan(left: Orphan) -> Text:
         _counted(len(left.volumes), "volume") if left.volumes else "",
         _counted(left.images, "image") if left.images else "",
     ]
+    name, before = printable(left.name), ""
     verbs = ["destroy"] * bool(left.containers or left.volumes) + ["clean"] * bool(left.images)
-    commands = ", ".join(command_form.command(verb, printable(left.name)) for verb in verbs)
-    return Text.assemble((printable(left.name), "bold"), f": {', '.join(filter(None, parts))}; to remove: {commands}")
+    commands = [command_form.command(verb, name) for verb in verbs]
+    if left.is_renamed:
+        before = f", as {printable(image_labels.repository(left.engine_name))}"
+        commands = [command_form.verb("destroy", name, "--earlier-names")]
+    counted = ", ".join(filter(None, parts))
+    return Text.assemble((name, "bold"), f"{before}: {counted}; to remove: {', '.join(commands)}")
 
 
 def _counted(count: int, kind: str) -> str:

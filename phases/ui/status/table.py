@@ -104,8 +104,8 @@ def page(overview: Overview, console: Console, now: datetime) -> RenderableType:
 
 
 def _orphans(overview: Overview) -> list[Text]:
-    """Return the lines about what is left of removed habitats."""
-    head = [Text(), Text("left of habitats that were removed or renamed:", "dim")]
+    """Return the lines about what is left of removed habitats, and under earlier names."""
+    head = [Text(), Text("left of habitats that were removed, or have another name now:", "dim")]
     return [*head, *(cells.orphan(left) for left in overview.orphans)] if overview.orphans else []
 
 

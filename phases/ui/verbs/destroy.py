@@ -33,15 +33,32 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "default": False,
         "help": "remove only containers that were set aside for a newer one",
     },
+    {
+        "name": "earlier_names",
+        "long": "earlier-names",
+        "type": bool,
+        "default": False,
+        "help": "remove only what it has under an earlier name, with the images",
+    },
 )
 WORDS = False
 PIPES = False
 
 
-def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = False, set_aside: bool = False) -> int:
-    from phases.core.runtime import destroy
+def run(
+    project: Project,
+    name: str,
+    *,
+    yes: bool = False,
+    keep_volumes: bool = False,
+    set_aside: bool = False,
+    earlier_names: bool = False,
+) -> int:
+    from phases.core.runtime import destroy, orphans
 
     confirm = (lambda _: True) if yes else partial(_ask, name)
+    if earlier_names:
+        return 0 if orphans.destroy_earlier(project, name, confirm) else 1
     is_done = destroy.destroy(project, name, confirm, keep_volumes=keep_volumes, only_set_aside=set_aside)
     return 0 if is_done else 1
 
