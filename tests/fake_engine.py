@@ -105,6 +105,7 @@ class FakeContainer:
     stop_signal: str = ""
     memory_kills: int = 0
     out_of_memory: bool = False
+    volume_mounts: tuple[VolumeMount, ...] = ()
 
     def seen(self) -> Container:
         return Container(
@@ -118,6 +119,7 @@ class FakeContainer:
             self.since,
             self.published if self.running else (),
             self.out_of_memory,
+            volumes=tuple(VolumeMount(mount.volume, mount.dest, copies=False) for mount in self.volume_mounts),
         )
 
 
@@ -377,6 +379,7 @@ class FakeEngine:
             workdir=new_image.config.workdir,
             files=files,
             volumes=tuple(mount.volume for mount in named),
+            volume_mounts=tuple(named),
             tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
             restrictions=restrictions,
             ports=tuple(ports),
@@ -459,7 +462,7 @@ class FakeEngine:
     def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
         key, has_value, value = label.partition("=")
         return [
-            replace(container.seen(), command=(), since=None)
+            replace(container.seen(), command=(), since=None, volumes=())
             for container in self._containers.values()
             if container.name.startswith(name_prefix)
             and (not volume or volume in container.volumes)

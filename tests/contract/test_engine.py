@@ -694,6 +694,9 @@ def test_volume_created_alone_is_listed_immediately_with_labels(target: EngineUn
 
 def test_volume_survives_its_container_and_is_found_by_label(target: EngineUnderTest) -> None:
     first = target.container("1", mounts=[volume(target, "b")])
+    inspected = target.engine.container(first)
+    assert inspected is not None
+    assert inspected.volumes == (VolumeMount(f"{target.names}-b", "/kept", copies=False),)
     target.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
     target.engine.remove(first)
     target.container("2", mounts=[volume(target, "a", "/x")])

@@ -12,7 +12,8 @@ from phases.core.engine.types import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
 from phases.core.runtime import clean
 from phases.core.runtime import start as runtime_start
-from phases.core.runtime.destroy import destroy, work
+from phases.core.runtime.destroy import destroy
+from phases.core.runtime.persistence.unkept import unkept_changes
 from phases.ui.verbs import destroy as verb
 
 if TYPE_CHECKING:
@@ -169,7 +170,12 @@ def test_destroy_changes_omit_mounts_temporary_files_and_parent_folders() -> Non
         Change("/tmp/x", "added"),
         Change("/var/gone", "deleted"),
     ]
-    assert [change.path for change in work(changes, container)] == ["/data/input", "/home/a", "/running", "/var/gone"]
+    assert [change.path for change in unkept_changes(changes, container)] == [
+        "/data/input",
+        "/home/a",
+        "/running",
+        "/var/gone",
+    ]
 
 
 def test_destroy_removes_untagged_images_used_only_by_its_containers(demo: DemoProject) -> None:

@@ -198,6 +198,7 @@ def test_replacement_is_announced_before_anything_is_done(demo: DemoProject) -> 
     assert demo.notices() == [
         (
             "habitat-demo will be replaced by a new container, since entry.limits.pids and entry.ports changed: "
+            "the new one will lack 1 changed file outside kept paths; "
             "once that is ready, the old one is kept under another name"
         )
     ]

@@ -206,6 +206,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.guarantee("untrusted-repository-runs-nothing")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_program_that_the_config_names_is_not_run(tmp_path: Path, work: Path, name: str) -> None:
     program, proof = planted(tmp_path)
@@ -241,6 +242,7 @@ def test_attack_of_filter_works_where_git_is_not_run_safely(tmp_path: Path, work
     assert proof.exists()
 
 
+@pytest.mark.guarantee("untrusted-repository-runs-nothing")
 def test_filter_that_cannot_be_switched_off_is_not_run_and_named(tmp_path: Path, work: Path) -> None:
     program, proof = planted(tmp_path)
     project = work / "project"
@@ -263,6 +265,7 @@ def test_filter_of_included_config_is_not_run(tmp_path: Path, work: Path) -> Non
     assert not proof.exists()
 
 
+@pytest.mark.guarantee("untrusted-repository-runs-nothing")
 def test_submodule_config_runs_nothing(tmp_path: Path, work: Path, origin: Path) -> None:
     program, proof = planted(tmp_path)
     project = work / "project"
@@ -272,6 +275,7 @@ def test_submodule_config_runs_nothing(tmp_path: Path, work: Path, origin: Path)
     assert not proof.exists()
 
 
+@pytest.mark.guarantee("untrusted-repository-runs-nothing")
 def test_missing_object_is_not_fetched(tmp_path: Path, work: Path) -> None:
     program, proof = planted(tmp_path)
     project = work / "project"

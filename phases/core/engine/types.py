@@ -111,8 +111,7 @@ class Container(Struct, frozen=True):
     """A container.
 
     Attributes:
-        id: Its id.
-        name: Its name, without the slash.
+        id, name: Its id, and its name without the slash.
         image: The id of its image.
         running: Whether it runs.
         labels: Its labels.
@@ -121,6 +120,7 @@ class Container(Struct, frozen=True):
         since: When it was started, or when it ended if it doesn't run. The list of containers has none.
         ports: The ports that are published now.
         out_of_memory: Whether it ended, and a process was killed at its memory limit. The list of containers has none.
+        volumes: Its volumes, those of the image's VOLUMEs too. The list of containers has none.
     """
 
     id: str
@@ -133,6 +133,7 @@ class Container(Struct, frozen=True):
     since: datetime | None = None
     ports: tuple[Port, ...] = ()
     out_of_memory: bool = False
+    volumes: tuple[VolumeMount, ...] = ()
 
 
 class Bind(Struct, frozen=True):

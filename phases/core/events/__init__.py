@@ -16,6 +16,8 @@ from phases.core.events.json_event import JsonEvent
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from phases.core.events.work import ContainerWork
+
 #: The value, before or after a change, of something that is not in the config then. JSON leaves it out.
 ABSENT: Any = UNSET
 
@@ -114,9 +116,7 @@ class Waiting(Struct, frozen=True):
     """A running habitat is not ready yet.
 
     Attributes:
-        habitat: The habitat.
-        command: The command that is tried until it succeeds.
-        seconds: The longest time for all tries.
+        command, seconds: The command that is tried until it succeeds, and the longest time for all tries.
         said: The last line that a try printed, "" for none.
     """
 
@@ -161,7 +161,7 @@ class Plan(Struct, frozen=True, dict=True):
         seconds: How long a phase took when it last ran, where that is known.
         is_new: Whether no phase of the habitat was ever built.
         shared: The phases that take over the snapshot of another habitat instead, with that habitat.
-        replaced: Why the next start replaces the container, "" if it doesn't.
+        replaced, lacks: Why the next start replaces the container, "" if not; the work that the new one won't have.
     """
 
     name: str
@@ -170,6 +170,7 @@ class Plan(Struct, frozen=True, dict=True):
     is_new: bool
     shared: Mapping[str, str] = field(default_factory=dict)
     replaced: str = ""
+    lacks: ContainerWork | None = None
 
     @cached_property
     def reasons(self) -> Mapping[str, Sequence[str]]:

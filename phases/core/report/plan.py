@@ -17,20 +17,31 @@ from phases.core.json_types import dotted
 from phases.core.report.changes import Difference, describe, differences
 from phases.core.runtime import container_difference
 from phases.core.runtime.own_containers import own_container
+from phases.core.runtime.persistence.unkept import work_of
 from phases.protocol import ChangeDescription, SlicePath
 from phases.registry import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from phases.core.engine.types import Container
     from phases.core.json_types import Json
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase
 
 
-def plan(project: Project, name: str) -> Plan:
-    """Return what the next build of a habitat runs. Raises HabitatError."""
+def plan(project: Project, name: str, *, with_work: bool = False) -> Plan:
+    """Return what the next build of a habitat runs.
+
+    Args:
+        project: The project.
+        name: The habitat.
+        with_work: Whether to look for the work in a container that the next start replaces.
+
+    Raises:
+        HabitatError: The config is broken, or the engine refuses a request.
+    """
     stale = [named(phase) for phase in project.assessments.look(name).stale]
     shared = {phase: found.habitat for phase, found in SharedSnapshots(project).shareable(name).items()}
     built = [phase for phase in stale if phase.NAME not in shared]
@@ -41,7 +52,9 @@ def plan(project: Project, name: str) -> Plan:
     for phase in stale:
         why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
         said.update(reason.text for reason in why[phase.NAME])
-    return Plan(name, why, seconds, is_new, shared, _replaced(project, name))
+    replaced, container = _replaced(project, name)
+    lacks = work_of(project, project.habitat(name), container) if with_work and container else None
+    return Plan(name, why, seconds, is_new, shared, replaced, lacks)
 
 
 def warnings(project: Project, name: str) -> list[str]:
@@ -63,14 +76,15 @@ def unread_dockerfile(project: Project, name: str) -> str:
     )
 
 
-def _replaced(project: Project, name: str) -> str:
-    """Return why the next start replaces the habitat's container, "" if it doesn't."""
+def _replaced(project: Project, name: str) -> tuple[str, Container | None]:
+    """Return why the next start replaces the habitat's container, and that; "" and None if it doesn't."""
     try:
         container = own_container(project, name)
     except Conflict:  # a start says so
-        return ""
+        return "", None
     final = project.assessments.look(name).final
-    return container_difference.difference(project, project.habitat(name), container, final) if container else ""
+    reason = container_difference.difference(project, project.habitat(name), container, final) if container else ""
+    return reason, container if reason else None
 
 
 def reason(project: Project, name: str, phase: Phase) -> str:

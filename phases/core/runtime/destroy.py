@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core import command_form, events
@@ -12,7 +11,8 @@ from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime import own_containers
 from phases.core.runtime.own_containers import container_name, is_new
 from phases.core.runtime.persistence.collect import collect_replaced_files
-from phases.core.runtime.persistence.volumes import LABEL_PERSIST, persistence_of, volumes_of
+from phases.core.runtime.persistence.unkept import unkept_changes
+from phases.core.runtime.persistence.volumes import LABEL_PERSIST, volumes_of
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import describe_users
 from phases.core.secrets import fingerprints
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from phases.core.engine.types import Change, Container, Volume
     from phases.core.project import Project
-
-# Folders of temporary files.
-_TEMPORARY = ("/run", "/tmp")  # noqa: S108 (names in a container)
 
 _SHOWN_PATHS = 5
 
@@ -183,30 +180,12 @@ def _describe_container(project: Project, name: str, container: Container) -> st
             users = describe_users(project, presence, container)
         state = f"running, in use by {users}" if users else "running"
     try:
-        changes = _summary(work(project.engine.changes(container.id), container))
+        changes = _summary(unkept_changes(project.engine.changes(container.id), container))
     except NotFound:
         changes = "it was removed meanwhile"
     except EngineError as error:
         changes = f"its changes can't be listed ({error.message})"
     return f"{container.name} ({state}): {changes}"
-
-
-def work(changes: Iterable[Change], container: Container) -> list[Change]:
-    """Return the changes in a container that may be somebody's work.
-
-    Left out are folders that only contain changes, paths on volumes, and temporary files.
-    """
-    changes = list(changes)
-    parents = {posixpath.dirname(change.path) for change in changes}
-    entries = persistence_of(container).entries
-    ignored = (*_TEMPORARY, *(bind.dest for bind in container.binds), *(entry.mount_point for entry in entries))
-    ignored += tuple(entry.resolved for entry in entries)
-    return [
-        change
-        for change in changes
-        if change.path not in parents
-        and not any(change.path == path or change.path.startswith(f"{path}/") for path in ignored)
-    ]
 
 
 def _summary(changes: list[Change]) -> str:

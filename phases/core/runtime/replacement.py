@@ -34,9 +34,13 @@ LABEL_RETIRES = "habitat.retires"
 
 
 def announce(project: Project, habitat: Habitat, container: Container, reason: str) -> None:
-    """Say that a container will be replaced, before anything is done."""
+    """Say that a container will be replaced, and what the new one will lack, before anything is done."""
+    from phases.core.runtime.persistence import unkept  # imported late: most runs replace nothing
+
+    work = unkept.describe(unkept.work_of(project, habitat, container), habitat.workdir)
+    lacks = f"the new one will lack {work}; " if work else ""
     text = (
-        f"{container.name} will be replaced by a new container, since {reason}: "
+        f"{container.name} will be replaced by a new container, since {reason}: {lacks}"
         "once that is ready, the old one is kept under another name"
     )
     project.bus.emit(events.Notice(habitat.name, text))

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from phases.core import events
 from phases.core.events.commits import BranchWritten
 from phases.core.events.json_event import JsonEvent
+from phases.core.events.work import ContainerWork  # noqa: TC001 (msgspec reads the type)
 
 SCHEMA_VERSION = 1
 
@@ -137,13 +138,15 @@ class PhasePlan(Struct, omit_defaults=True):
 class BuildPlanned(JsonEvent, frozen=True):
     """The phases that would run, in order. `is_new` is true where no phase was ever built.
 
-    `replaced` says why the next start replaces the habitat's container; it is empty where it doesn't.
+    `replaced` says why the next start replaces the habitat's container; it is empty where it doesn't. `lacks` is the
+    work in it that the new one won't have, where `doit plan` has looked for that.
     """
 
     habitat: str
     phases: list[PhasePlan]
     is_new: bool
     replaced: str = ""
+    lacks: ContainerWork | None = None
 
 
 class PhaseFailed(JsonEvent, frozen=True):

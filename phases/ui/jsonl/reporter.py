@@ -180,7 +180,9 @@ def _planned(plan: Plan, goal: Phase | None = None) -> records.BuildPlanned:
         for phase, reasons in plan.why.items()
         if goal is None or named(phase).ID <= goal.ID
     ]
-    return records.BuildPlanned(habitat=plan.name, phases=phases, is_new=plan.is_new, replaced=plan.replaced)
+    return records.BuildPlanned(
+        habitat=plan.name, phases=phases, is_new=plan.is_new, replaced=plan.replaced, lacks=plan.lacks
+    )
 
 
 def _reason(reason: Reason) -> Reason:

@@ -37,25 +37,25 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
     from phases.ui.output import GuardedStream
     from phases.ui.screen import Screen
 
-    plan = report_plan.plan(project, name)
+    plan = report_plan.plan(project, name, with_work=True)
     for text in report_plan.warnings(project, name):
         project.bus.emit(events.Notice(name, text, warning=True))
     project.bus.emit(events.Planned(name, plan))
     screen = Screen(cast("IO[str]", GuardedStream(sys.stdout)))
-    screen.line(_shown(plan, everything=all, wrap=screen.live))
+    screen.line(_shown(plan, everything=all, wrap=screen.live, workdir=project.habitat(name).workdir))
     return 1 if plan.reasons else 0
 
 
-def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
+def _shown(plan: Plan, *, everything: bool, wrap: bool, workdir: str = "") -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
     if not plan.reasons:
         done = Text.assemble((plan.name, "bold"), f": nothing to {'build' if plan.replaced else 'do'}")
-        return Group(done, _outcomes([_replacement(plan)], wrap=wrap)) if plan.replaced else done
+        return Group(done, _outcomes([_replacement(plan, workdir)], wrap=wrap)) if plan.replaced else done
     rows = _rows(plan, None if everything else _SHOWN)
     table = _wrapped(rows) if wrap else _whole(rows)
-    outcome = [_outcome(plan), *([_replacement(plan)] if plan.replaced else [])]
+    outcome = [_outcome(plan), *([_replacement(plan, workdir)] if plan.replaced else [])]
     return Group(Text(plan.name, style="bold"), table, _outcomes(outcome, wrap=wrap))
 
 
@@ -72,8 +72,14 @@ def _outcomes(lines: Sequence[str], *, wrap: bool) -> RenderableType:
     return grid
 
 
-def _replacement(plan: Plan) -> str:
-    return f"the next start replaces the container, since {plan.replaced}; the old one is kept under another name"
+def _replacement(plan: Plan, workdir: str) -> str:
+    from phases.core.runtime.persistence import unkept
+
+    work = unkept.describe(plan.lacks, workdir) if plan.lacks else ""
+    lacks = f": the new one will lack {work}" if work else ""
+    return (
+        f"the next start replaces the container, since {plan.replaced}{lacks}; the old one is kept under another name"
+    )
 
 
 def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:

@@ -18,6 +18,7 @@ from phases.core.engine.types import (
     PathInfo,
     Stat,
     Volume,
+    VolumeMount,
 )
 from phases.core.port import Port
 
@@ -139,6 +140,11 @@ def container(row: Row) -> Container:
         _since(row),
         published_ports(row["NetworkSettings"].get("Ports")),
         bool(row["State"].get("OOMKilled")) and not row["State"]["Running"],
+        volumes=tuple(
+            VolumeMount(mount["Name"], mount["Destination"], copies=False)
+            for mount in row.get("Mounts") or ()
+            if mount["Type"] == "volume"
+        ),
     )
 
 

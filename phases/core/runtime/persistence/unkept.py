@@ -1,0 +1,133 @@
+"""What of a container no volume keeps, and a person may miss: its changed files, and the work in its repositories."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from phases.core.config.mounts.mountable_paths import within
+from phases.core.errors import EngineUnreachable, HabitatError, printable
+from phases.core.events.work import ContainerWork, RepositoryWork
+from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.work import places, repositories
+from phases.core.work.states import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from phases.core.engine.types import Change, Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.core.work.states import RepositoryState
+
+# Folders of temporary files.
+_TEMPORARY = ("/run", "/tmp")  # noqa: S108 (names in a container)
+
+
+def unkept_changes(changes: Iterable[Change], container: Container) -> list[Change]:
+    """Return the changes in a container that may be somebody's work.
+
+    Left out are folders that only contain changes, paths on volumes, and temporary files.
+    """
+    changes = list(changes)
+    parents = {posixpath.dirname(change.path) for change in changes}
+    persistent = [entry.resolved for entry in persistence_of(container).entries]
+    return [
+        change
+        for change in changes
+        if change.path not in parents
+        and not places.is_kept(container, change.path)
+        and not any(within(change.path, path) for path in (*_TEMPORARY, *persistent))
+    ]
+
+
+def work_of(project: Project, habitat: Habitat, container: Container, *, on_volumes: bool = False) -> ContainerWork:
+    """Return the work that a container has (see `work_in`), or why its changes can't be listed."""
+    try:
+        changes = unkept_changes(project.engine.changes(container.id), container)
+        return work_in(project, habitat, container, changes, on_volumes=on_volumes)
+    except EngineUnreachable:
+        raise
+    except HabitatError as error:
+        return ContainerWork(problem=error.message)
+
+
+def work_in(
+    project: Project, habitat: Habitat, container: Container, changes: Sequence[Change], *, on_volumes: bool
+) -> ContainerWork:
+    """Return the work that a container has.
+
+    A container that runs is asked with one command for the repositories of each owner. For another one a temporary
+    container is started, but only if it has changes in a repository, or volumes with repositories that are asked for.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        container: The container.
+        changes: Its `unkept_changes`.
+        on_volumes: Whether the repositories on its volumes count, too.
+    """
+    own = places.changed_repositories(project, habitat, container, changes)
+    problem = ""
+    states: list[RepositoryState] = []
+    if own or (on_volumes and places.has_volumes_of_work(project, habitat, container)):
+        try:
+            with places.place_to_read(project, habitat, container, own_files=bool(own)) as place:
+                states = repositories.states(project, habitat, place)
+        except EngineUnreachable:
+            raise
+        except HabitatError as error:
+            problem = error.message
+    inside = [state.path for state in states] + own
+    files = [change for change in changes if not any(within(change.path, path) for path in inside)]
+    counted = [state for state in states if _counts(container, state, on_volumes=on_volumes)]
+    return ContainerWork(len(files), [*map(_summary, counted)], problem)
+
+
+def _counts(container: Container, state: RepositoryState, *, on_volumes: bool) -> bool:
+    """Return whether a repository has work that would be lost. A folder of this machine loses nothing."""
+    kept = places.is_of_this_machine if on_volumes else places.is_kept
+    return not (state.is_clean or state.is_missing or kept(container, state.path))
+
+
+def _summary(state: RepositoryState) -> RepositoryWork:
+    return RepositoryWork(
+        state.path,
+        state.branch,
+        state.unpushed,
+        state.stashes,
+        len(state.changed) + len(state.untracked),
+        state.has_more,
+        state.operation,
+        state.problem,
+    )
+
+
+def describe(work: ContainerWork, workdir: str = "") -> str:
+    """Return the work in words, "" if there is none. Paths below `workdir` are shortened."""
+    parts = [_described(repository, workdir) for repository in work.repositories]
+    if work.problem:
+        parts.append(f"what can't be read ({printable(work.problem)})")
+    if work.files:
+        parts.append(f"{_count(work.files, 'changed file')} outside kept paths")
+    return ", ".join(parts)
+
+
+def _described(work: RepositoryWork, workdir: str) -> str:
+    counts = [
+        _count(work.unpushed, "unpushed commit"),
+        _count(work.stashes, "stash"),
+        ("more than " if work.has_more else "") + _count(work.changed, "changed file"),
+        f"a {work.operation} that was begun" if work.operation else "",
+    ]
+    path = work.path.removeprefix(f"{workdir.rstrip('/')}/") if workdir else work.path
+    name = shown(path) + (f" ({shown(work.branch)})" if work.branch else "")
+    text = " and ".join(filter(None, (", ".join(filter(None, counts[:-1])), counts[-1])))
+    problem = printable(work.problem) if work.problem else ""
+    return f"{text} in {name}" + (f" ({problem})" if problem else "") if text else f"{name} ({problem})"
+
+
+def _count(number: int, noun: str) -> str:
+    if not number:
+        return ""
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('sh') else 's'}"

@@ -1,0 +1,142 @@
+"""Running containers in which the repositories of a container can be read, also of one that doesn't run.
+
+A container that doesn't run isn't started for a look: its main process is the person's, and its ports are published.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from phases.core.cache import image_labels
+from phases.core.config.mounts.mountable_paths import overlap, within
+from phases.core.container import root_environment
+from phases.core.container.init_process import IDLE
+from phases.core.container.main_process import restrictions
+from phases.core.container.root_environment import LABEL_ENVIRONMENT
+from phases.core.errors import NotFound
+from phases.core.work.repositories import paths_by_user
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from phases.core.engine.types import Change, Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+# Part of the names of the temporary containers.
+_PURPOSE = "look"
+
+# A volume that nobody has named: the engine made it for a VOLUME of the image, and no other container gets it.
+_UNNAMED = re.compile(r"[0-9a-f]{64}")
+
+# Folders below WORKDIR that are asked whether they are repositories.
+_MOST_FOLDERS = 64
+
+
+@contextmanager
+def place_to_read(project: Project, habitat: Habitat, container: Container, *, own_files: bool) -> Iterator[Container]:
+    """Yield a running container with the files of `container`: that one itself, or a temporary one without a network.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        container: A container of the habitat.
+        own_files: Whether the files that the container itself has changed are needed, or only those on its volumes. The
+            engine copies them, which takes a second for some 200 MB.
+
+    Raises:
+        HabitatError: The temporary container can't be made.
+    """
+    if container.running:
+        yield container
+        return
+    engine, name = project.engine, habitat.name
+    project.temporary_containers.sweep(_PURPOSE, name)
+    image = container.image
+    key = project.temporary_containers.passing_name(_PURPOSE, name)
+    made: list[str] = []
+
+    def remove() -> None:
+        engine.remove(key)
+        for copy in made:
+            engine.remove_image(copy)
+
+    def create() -> str:
+        project.cleanups.add(key, remove)
+        if own_files:
+            # The labels of the habitat come with it, so that a later run removes the image if this one is killed.
+            made.append(engine.commit(container.id, ["LABEL habitat.phase="], image_labels.COMMENT))
+        return _create(project, habitat, made[0] if made else image, key, container)
+
+    try:
+        temporary = project.maker.make(create)
+        engine.start(temporary)
+        started = engine.container(temporary)
+        if started is None:
+            raise NotFound("the temporary container was removed")
+        yield started
+    finally:
+        project.cleanups.run(key)
+
+
+def _create(project: Project, habitat: Habitat, image: str, name: str, container: Container) -> str:
+    """Create the temporary container, with the volumes of the container and nothing of this machine."""
+    config = project.engine.image_config(image)
+    env = root_environment.environment_of_label(container.labels) or (config.env if config else {})
+    limits = restrictions(habitat)
+    return project.engine.create(
+        image,
+        name,
+        IDLE,
+        env=root_environment.for_main_process(env),
+        labels={LABEL_ENVIRONMENT: container.labels.get(LABEL_ENVIRONMENT, "")},
+        mounts=container.volumes,
+        restrictions=type(limits)(privileges=False, network=False, memory=limits.memory, pids=limits.pids),
+    )
+
+
+def is_kept(container: Container, path: str) -> bool:
+    """Return whether a path is on a folder of this machine, or on a volume that a new container gets again."""
+    binds = (bind.dest for bind in container.binds)
+    volumes = (volume.dest for volume in container.volumes if not _UNNAMED.fullmatch(volume.volume))
+    return any(within(path, dest) for dest in (*binds, *volumes))
+
+
+def is_of_this_machine(container: Container, path: str) -> bool:
+    """Return whether a path is on a folder of this machine."""
+    return any(within(path, bind.dest) for bind in container.binds)
+
+
+def has_volumes_of_work(project: Project, habitat: Habitat, container: Container) -> bool:
+    """Return whether a repository may be on a volume of the container."""
+    folders = [habitat.workdir, *_paths(project, habitat, container)]
+    return any(overlap(volume.dest, folder) for volume in container.volumes for folder in folders)
+
+
+def changed_repositories(
+    project: Project, habitat: Habitat, container: Container, changes: Iterable[Change]
+) -> list[str]:
+    """Return the repositories in which a container has changed something, but for those on volumes.
+
+    changes: What it has changed since its image. Two folders that are one by a link may both be named.
+    """
+    changed = [change.path for change in changes]
+    folders = [habitat.workdir, *_paths(project, habitat, container), *_children(habitat.workdir, changed)]
+    mine = (folder for folder in dict.fromkeys(folders) if not is_kept(container, folder))
+    near = [folder for folder in mine if any(within(path, folder) for path in changed)]
+    return [folder for folder in near if project.engine.stat(container.id, posixpath.join(folder, ".git"))]
+
+
+def _paths(project: Project, habitat: Habitat, container: Container) -> list[str]:
+    """Return the paths of `repos:`."""
+    return [path for paths in paths_by_user(project, habitat, container).values() for path in paths]
+
+
+def _children(folder: str, paths: Collection[str]) -> list[str]:
+    """Return the folders directly below `folder` in which something is among `paths`."""
+    prefix = f"{folder.rstrip('/')}/"
+    names = dict.fromkeys(path[len(prefix) :].partition("/")[0] for path in paths if path.startswith(prefix))
+    return [f"{prefix}{name}" for name in [*names][:_MOST_FOLDERS]]
