@@ -13,14 +13,11 @@ from unit_helpers import DemoProject, FakeTerminal, load, write
 
 from phases.core.cache.project_identity import LABEL_ID, LABEL_ORIGIN, LABEL_PROJECT, ProjectIdentity
 from phases.core.config import names
-from phases.core.engine.types import PortRefused
-from phases.core.errors import ConfigError, Conflict, StateError
-from phases.core.port import Port
+from phases.core.errors import ConfigError, Conflict, StartError, StateError
 from phases.core.report import status
 from phases.core.runtime import clean, logs, stop
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
-from phases.core.runtime.container_errors import port_error
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.orphans import destroy_earlier, orphans
 from phases.core.runtime.persistence.volumes import volumes_of
@@ -338,12 +335,15 @@ def test_destroy_earlier_names_keeps_what_has_the_name_of_today(shop: DemoProjec
     assert shop.notices() == ["demo has nothing under an earlier name: nothing to remove"]
 
 
-def test_port_of_container_of_earlier_name_is_freed_by_its_own_name(shop: DemoProject) -> None:
-    write(shop.root, "shared/config.yaml", "project: store\nentry: {ports: [8080]}\n")
-    project, port = shop.run_anew(), Port(8080, "tcp", "127.0.0.1", 8080)
-    shop.engine._container("habitat-demo").ports = (port,)
-    error = port_error(project, project.habitat("demo"), PortRefused("in use", port, taken=True))
-    assert "is taken by habitat-demo: docker stop habitat-demo frees it" in str(error)
+def test_port_of_container_of_earlier_name_is_freed_by_its_own_name(tmp_path: Path) -> None:
+    demo = project_in(tmp_path / "shop")
+    write(demo.root, "shared/config.yaml", "entry: {ports: [8080]}\n")
+    demo.build()
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    write(demo.root, "shared/config.yaml", "project: store\nentry: {ports: [8080]}\n")
+    demo.build()
+    with pytest.raises(StartError, match="is taken by habitat-demo: docker stop habitat-demo frees it"):
+        runtime_start.start_detached(demo.run_anew(), "demo")
 
 
 def test_destroy_of_habitat_keeps_what_has_an_earlier_name(shop: DemoProject) -> None:

@@ -148,7 +148,9 @@ def _remove_volumes(project: Project, name: str, volumes: Iterable[Volume]) -> l
 
 def _remove_images(project: Project, name: str) -> int:
     with exclusive(project, name):
-        return project.store.untag(name, PHASES)
+        count = project.store.untag(name, PHASES)
+    project.connection.wait_for_tasks()
+    return count
 
 
 def _sweep(project: Project, name: str) -> None:
