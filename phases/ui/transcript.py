@@ -117,7 +117,8 @@ class BuildLines:
         self._transcript.gap()
         if cached := build.cached:
             snapshot = cached if cached.SNAPSHOT else next(p for p in PHASES[cached.ID :: -1] if p.SNAPSHOT)
-            text = f"✅ Using snapshot: {build.name}:{slug(snapshot)} ({self._range(build)} cached)"
+            tag = f"{current_project().names.of(build.name)}:{slug(snapshot)}"
+            text = f"✅ Using snapshot: {tag} ({self._range(build)} cached)"
             self._transcript.say(build.name, styled(text, "green"))
         runs = reason and first.NAME not in _shareable(build.name)
         if runs:
@@ -157,7 +158,7 @@ class BuildLines:
             build.running = None
             if phase in build.idle:
                 return
-        snapshot = f" → snapshot: {event.habitat}:{slug(phase)}" if event.snapshot else ""
+        snapshot = f" → snapshot: {event.snapshot.removeprefix('habitat-')}" if event.snapshot else ""
         text = _at(phase, "✅ ", (phase.NAME, "bold green"), f" ({duration(event.seconds)})", (snapshot, "dim"))
         self._transcript.say(event.habitat, text)
 

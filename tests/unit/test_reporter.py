@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_engine import FakeEngine
 from msgspec.structs import replace
 from unit_helpers import write
 
@@ -38,6 +39,7 @@ class ScriptedRun:
         for name in habitats:
             write(root, f"habitats/{name}/config.yaml", config)
         self.project = tasks.open_project(root)
+        self.project.connection._connect = FakeEngine
         self.out = io.StringIO()
         self.reporter = self.reporting()
         self.tasks: dict[str, Any] = {}
@@ -68,7 +70,7 @@ class ScriptedRun:
     def runs(self, habitat: str, phase: str, seconds: float = 0.1, reason: str = "") -> None:
         task = self.begins(habitat, phase, reason)
         self.project.bus.emit(events.PhaseStarted(habitat, phase))
-        tag = snapshot_tag(habitat, named(phase)) if named(phase).SNAPSHOT else ""
+        tag = snapshot_tag(self.project.names.of(habitat), named(phase)) if named(phase).SNAPSHOT else ""
         self.project.bus.emit(events.PhaseFinished(habitat, phase, seconds, tag))
         self.reporter.add_success(task)
 
@@ -194,6 +196,16 @@ def test_reporter_shared_snapshots_print_one_line_per_source_habitat(tmp_path: P
 ✅ demo built up to repos in 0.0s
 """
     )
+
+
+def test_reporter_shows_snapshots_by_the_name_on_the_engine(tmp_path: Path) -> None:
+    write(tmp_path, "shared/config.yaml", "project: shop\n")
+    script = ScriptedRun(tmp_path, "demo", goal="users")
+    script.cached("demo", "base")
+    script.runs("demo", "users", reason="it was forgotten")
+    lines = script.transcript().splitlines()
+    assert "✅ Using snapshot: shop.demo:1-base (phase 1 cached)" in lines
+    assert "[25%] ✅ users (0.1s) → snapshot: shop.demo:2-users" in lines
 
 
 def test_reporter_cached_run_prints_one_line(tmp_path: Path) -> None:
