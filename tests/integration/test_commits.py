@@ -59,6 +59,11 @@ def test_commits_of_running_and_of_stopped_habitat_come_into_a_branch(
 
     assert project.doit(f"start:{name}", "--detach").code == 0
     work("two")
+    result = project.doit(f"changes:{name}")
+    assert result.code == 0, result.out
+    rows = [line.split() for line in result.out.splitlines()]
+    assert ["/workspace/project", "main", "1", "1", "file", "+1", "-0", "·", "1"] in rows
+    assert "+more" in project.doit(f"changes:{name}", "--patch", "--repo", "project").out.splitlines()
     result = project.doit(f"fetch:{name}")
     assert (result.code, "1 commit → branch" in result, "--wip brings them" in result) == (0, True, True), result.out
     assert git(project.root, "log", "--format=%s", branch).split() == ["two", "one"]

@@ -14,8 +14,6 @@ from phases.core.work import repositories
 from phases.core.work.states import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from phases.core.engine.types import Container
     from phases.core.model import Habitat, RepoClone
     from phases.core.project import Project
@@ -50,32 +48,42 @@ def select(project: Project, habitat: Habitat, container: Container, path: str, 
     Raises:
         TransferError: There is no such repository, or several for one `into`.
     """
-    rows = repositories.states(project, habitat, container)
     clones = {path: clone for clone, _, path in repositories.clones(project, habitat, container)}
-    chosen = _chosen(habitat, rows, path, set(clones))
-    if into and len(chosen) > 1:
-        paths = ", ".join(shown(state.path) for state in chosen)
+    selected = chosen(project, habitat, container, path)
+    if into and len(selected) > 1:
+        paths = ", ".join(shown(state.path) for state in selected)
         raise TransferError(
             f"--into is for one repository, and there are several: {paths}",
             where=habitat.name,
             remedy="add --repo PATH",
         )
-    return [_match(state, clones.get(state.path), into, folder) for state in chosen]
+    return [_match(state, clones.get(state.path), into, folder) for state in selected]
 
 
-def _chosen(
-    habitat: Habitat, rows: Sequence[RepositoryState], path: str, configured: set[str]
-) -> list[RepositoryState]:
+def chosen(project: Project, habitat: Habitat, container: Container, path: str) -> list[RepositoryState]:
+    """Return the repositories that a command is about.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        container: A running container with its files.
+        path: The one that the person asks for, "" for those of `repos:`, else all in WORKDIR.
+
+    Raises:
+        TransferError: There is none.
+    """
+    rows = repositories.states(project, habitat, container)
+    configured = {place for _, _, place in repositories.clones(project, habitat, container)}
     present = [state for state in rows if not state.is_missing]
     if path:
         wanted = posixpath.normpath(posixpath.join(habitat.workdir, path))
-        chosen = [state for state in present if state.path == wanted]
+        selected = [state for state in present if state.path == wanted]
     else:
-        chosen = [state for state in present if state.path in configured] or [
+        selected = [state for state in present if state.path in configured] or [
             state for state in present if not any(state.path.startswith(f"{other.path}/") for other in present)
         ]
-    if chosen:
-        return chosen
+    if selected:
+        return selected
     known = ", ".join(shown(state.path) for state in present)
     raise TransferError(
         f"it has no repository {path}" if path else "it has no repository in repos: or WORKDIR",

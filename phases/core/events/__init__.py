@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, field
 
-from phases.core.events.commits import BranchWritten
+from phases.core.events.commits import BranchWritten, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
 
 if TYPE_CHECKING:
@@ -247,4 +247,5 @@ Event: TypeAlias = (
     | CommandBytes
     | CommandEnded
     | BranchWritten
+    | RepositoryChanged
 )

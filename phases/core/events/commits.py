@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from phases.core.events.json_event import JsonEvent
 
 
@@ -23,3 +25,37 @@ class BranchWritten(JsonEvent, frozen=True):
     kept: str = ""
     uncommitted: bool = False
     verified: bool = False
+
+
+class NewCommit(Struct, frozen=True):
+    """A commit of a habitat that its remote has not."""
+
+    id: str
+    author: str
+    subject: str
+
+
+class ChangedFile(Struct, frozen=True, omit_defaults=True):
+    """A file that differs. `added` and `removed` count lines; a binary file has none."""
+
+    path: str
+    added: int | None = None
+    removed: int | None = None
+
+
+class RepositoryChanged(JsonEvent, frozen=True):
+    """The answer of `doit changes` for one `repository` of a habitat. All names in it are the agent's.
+
+    `commits` counts those since `base`, the commit that was cloned; `new_commits` lists the newest. `files` differ from
+    `base`; `untracked` lists the others. `uncommitted` counts those that differ from the last commit.
+    """
+
+    habitat: str
+    repository: str
+    branch: str
+    commits: int
+    new_commits: tuple[NewCommit, ...]
+    files: tuple[ChangedFile, ...]
+    untracked: tuple[str, ...]
+    uncommitted: int
+    base: str = ""

@@ -28,7 +28,7 @@ UNUSED = ("dumpdb", "reset-dep", "strace")
 GROUPS = {
     "Begin": ("init", "new", "migrate", "tabcompletion"),
     "Live with it": ("start", "shell", "exec", "stop", "trust"),
-    "Bring work home": ("fetch",),
+    "Bring work home": ("changes", "fetch"),
     "Build": ("build", "rebuild", "test-layer", "debug", "forget", "clean"),
     "Look": ("status", "plan", "logs", "list", "info", "help"),
     "Leave": ("destroy", "eject"),

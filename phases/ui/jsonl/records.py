@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.events.commits import BranchWritten
+from phases.core.events.commits import BranchWritten, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
 from phases.core.events.work import ContainerWork  # noqa: TC001 (msgspec reads the type)
 
@@ -214,6 +214,7 @@ RECORDS: tuple[type[JsonEvent], ...] = (
     CommandOutput,
     events.CommandEnded,
     BranchWritten,
+    RepositoryChanged,
     events.Line,
 )
 

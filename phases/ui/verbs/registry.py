@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.ui.verbs import (
+    changes,
     debug,
     destroy,
     eject,
@@ -30,6 +31,7 @@ VERBS: tuple[Verb, ...] = (
     shell,
     exec,
     logs,
+    changes,
     fetch,
     stop,
     destroy,

@@ -1,0 +1,1 @@
+"""What `doit changes` shows: a table, or a patch."""
