@@ -25,6 +25,7 @@ COMMANDS = {
     "init": "phases.ui.commands.init:Init",
     "new": "phases.ui.commands.new:New",
     "help": "phases.ui.commands.help:Help",
+    "schema": "phases.ui.schema:Schema",
     "status": "phases.ui.commands.status:Status",
     "tabcompletion": "phases.ui.commands.tabcompletion:TabCompletion",
 }

@@ -228,6 +228,9 @@ def build_phase(freshness: Freshness) -> dict[str, object] | HabitatFailed:
     try:
         if freshness.error:
             raise freshness.error
+        from phases.core.scaffold import editor_schema  # imported late: most runs build nothing
+
+        editor_schema.link(freshness.project.root)
         return current_builder().build(freshness.habitat, freshness.phase).values()
     except HabitatError as error:
         return HabitatFailed(error)

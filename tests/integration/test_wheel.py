@@ -93,6 +93,8 @@ def test_installed_wheel_starts_a_habitat_of_any_repository(
     version = metadata.version("habitats")
     assert run(tmp_path, habitat, "--version") == CommandResult(0, f"habitats {version}\n")
     assert "  habitat start api  " in run(tmp_path, habitat, "help").out
+    personal = (ROOT / "phases/personal.schema.json").read_text(encoding="utf-8")
+    assert run(tmp_path, habitat, "schema", "--personal") == CommandResult(0, personal)
     module = run(tmp_path, programs / "python", "-c", "import phases; print(phases.__file__)").out
     assert Path(module).is_relative_to(programs.parent)
 

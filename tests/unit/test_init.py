@@ -43,12 +43,14 @@ def test_init_adds_one_folder_with_the_repository_as_workdir(repo: Path) -> None
         "then `habitat start my-app` builds and starts it\n"
     )
     assert sorted(path.name for path in repo.iterdir()) == [".git", ".habitats", "one", "sub"]
+    config = repo / ".habitats/my-app/config.yaml"
+    schema = config.read_text().splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+    assert (config.parent / schema).resolve() == ROOT / "phases/config.schema.json"
     habitat_ = loader.load(repo, "my-app", NAMES)
     (clone,) = habitat_.repos
     assert (clone.local, clone.path, habitat_.workdir) == (repo, "/workspace/my-app", "/workspace/my-app")
     assert habitat_.description == "my-app on debian:bookworm-slim"
     state = layout.state_folder(repo)
-    state.mkdir()
     (state / "x").touch()
     status = ["git", "-C", str(repo), "status", "--porcelain", "--untracked-files=all"]
     left = subprocess.run(status, check=True, capture_output=True, text=True).stdout
@@ -132,3 +134,11 @@ def test_init_with_doit_keeps_a_dodo_of_the_person_and_writes_nothing(repo: Path
 
 def test_dodo_of_this_project_is_that_of_init() -> None:
     assert init._DODO.split('"""')[2] == (ROOT / "dodo.py").read_text().split('"""')[2]
+
+
+def test_schema_is_printed_outside_of_any_project(tmp_path: Path) -> None:
+    for words, name in ((("schema",), "config"), (("schema", "--personal"), "personal")):
+        file = ROOT / "phases" / f"{name}.schema.json"
+        assert habitat(tmp_path, *words) == file.read_text(encoding="utf-8")
+        assert habitat(tmp_path, *words, "--path") == f"{file}\n"
+    assert "schema takes no name: `habitat schema [--personal] [--path]`" in habitat(tmp_path, "schema", "api", code=3)

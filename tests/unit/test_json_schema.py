@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from test_readme import sample
 from unit_helpers import write
 
 from phases.core.config import loader, validation, yaml_tree
-from phases.core.config.json_schema import json_schema, published
+from phases.core.config.json_schema import json_schema, personal_schema, published
 from phases.core.errors import ConfigError
 from phases.core.problems import Problems
 from phases.core.scaffold import template
@@ -113,11 +114,14 @@ def check(root: Path, text: str | bytes, *, structure: bool = True) -> None:
 
 def test_schema_in_docs_equals_schema_of_model() -> None:
     text = (ROOT / "docs" / "config.schema.json").read_text(encoding="utf-8")
-    assert text == published(NAMES), "run .venv/bin/python script/schemas"
+    assert text == published(SCHEMA), "run .venv/bin/python script/schemas"
+    text = (ROOT / "docs" / "personal.schema.json").read_text(encoding="utf-8")
+    assert text == published(personal_schema(NAMES)), "run .venv/bin/python script/schemas"
 
 
 def test_schema_is_valid_json_schema() -> None:
-    Draft202012Validator.check_schema(json.loads(published(NAMES)))
+    for schema in (SCHEMA, personal_schema(NAMES)):
+        Draft202012Validator.check_schema(json.loads(published(schema)))
 
 
 def keys(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -283,3 +287,60 @@ def test_schema_agrees_with_model_for_any_document(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]
 ) -> None:
     check(tmp_path_factory.mktemp("any"), yaml.safe_dump(document))
+
+
+# The personal config
+
+
+PERSONAL = Draft202012Validator(personal_schema(NAMES))
+FLAWS = [
+    "env: [A=1]",
+    "base_image: x",
+    "files: []",
+    "extends: [claude]",
+    "entry: {command: x}",
+    "entry: {instruction_files: [~/x]}",
+    "entry: {files: [{source: rc}]}",
+    "entry: {files: [{source: rc, dest: ~/x, after: setup}]}",
+    "entry: {files: rc}",
+    "entry: [A=1]",
+    "entri: {}",
+    "identity: Ada",
+    "identity: {nam: Ada}",
+    "identity: {name: 'A <b>'}",
+    "identity: {email: '  '}",
+    "identity: {email: [a]}",
+    "instructions: {text: x}",
+    "secrets: [{name: A, env: A}]",
+    "secrets: [{name: A, env: A, start: false}]",
+    "secrets: [{name: A, env: A, start: 0}]",
+    "secrets: [{name: A, env: A, start: true, phases: [setup]}]",
+    "- a",
+]
+SOUND = [
+    "",
+    "identity: {name: Ada L., email: ada@example.org}",
+    "identity: {name: e\u0301 \U0001f469}",
+    "identity:",
+    "entry: {env: [A=1], persist: [~/x/], files: [{source: rc, dest: ~/.rc, owner: root, mode: 0644}]}",
+    "entry: {env: , files: }",
+    "instructions: [Text., {file: rc}]",
+    "instructions: Text.",
+    "instructions: {file: rc}",
+    *(f"secrets: [{{name: A, env: A, start: {yes}, variable: B}}]" for yes in ("true", "True", "1", "'true'", "'1'")),
+]
+
+
+@pytest.mark.parametrize("text", [*FLAWS, *SOUND])
+def test_personal_schema_refuses_what_the_loader_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    write(tmp_path, "habitats/rc", "x")
+    write(tmp_path, "habitats/config.yaml", text)
+    write(tmp_path, "project/habitats/demo/config.yaml", "base_image: base:1\n")
+    is_sound = text in SOUND
+    with contextlib.nullcontext() if is_sound else pytest.raises(ConfigError):
+        loader.load(tmp_path / "project", "demo", NAMES)
+    errors = [error.message for error in PERSONAL.iter_errors(as_an_editor_sees_it(text))]
+    assert (errors == []) is is_sound, errors

@@ -21,7 +21,7 @@ from phases.core.config import loader, schema, yaml_tree
 from phases.core.errors import ConfigError, HabitatError, StateError
 from phases.core.files import atomic
 from phases.core.project import Project
-from phases.core.scaffold import copy_habitat, create
+from phases.core.scaffold import copy_habitat, create, editor_schema
 from phases.core.scaffold.clone_urls import clones
 from phases.registry import NAMES
 
@@ -166,12 +166,36 @@ def test_new_habitat_commented_lines_are_valid_when_uncommented(tmp_path: Path, 
     }
 
 
+SCHEMA_FILE = ROOT / "phases" / "config.schema.json"
+
+
 @pytest.mark.parametrize("has_schema", [True, False])
-def test_new_habitat_config_names_the_schema_only_in_project_that_has_it(tmp_path: Path, has_schema: bool) -> None:
+def test_new_habitat_config_names_the_schema_of_the_project_or_of_the_program(tmp_path: Path, has_schema: bool) -> None:
     if has_schema:
         write(tmp_path, "docs/config.schema.json")
     make(tmp_path)
-    assert ("$schema=../../docs/config.schema.json" in config(tmp_path).read_text()) is has_schema
+    match = re.match(r"# yaml-language-server: \$schema=(\S+)\n", config(tmp_path).read_text())
+    assert match
+    named = (config(tmp_path).parent / match[1]).resolve()
+    assert named == (tmp_path / "docs/config.schema.json" if has_schema else SCHEMA_FILE)
+
+
+def test_link_to_schema_of_other_version_is_replaced_and_a_failure_is_none(tmp_path: Path) -> None:
+    (tmp_path / "habitats").mkdir()
+    place = tmp_path / editor_schema.place_of(tmp_path)
+    place.parent.mkdir()
+    place.symlink_to("/gone/python3.10/phases/config.schema.json")
+    editor_schema.link(tmp_path)
+    assert place.readlink() == SCHEMA_FILE
+    place.unlink()
+    write(tmp_path, str(place.relative_to(tmp_path)), "a stale copy")
+    editor_schema.link(tmp_path)
+    assert place.readlink() == SCHEMA_FILE
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+    place.unlink()
+    place.mkdir()
+    editor_schema.link(tmp_path)
+    assert place.is_dir()
 
 
 @pytest.mark.parametrize("urls", [(), (HTTPS,)])

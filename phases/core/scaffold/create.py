@@ -11,7 +11,7 @@ from phases.core.config import names
 from phases.core.config.layers import extends
 from phases.core.errors import ConfigError, did_you_mean, state_error
 from phases.core.files import atomic
-from phases.core.scaffold import template
+from phases.core.scaffold import editor_schema, template
 from phases.core.scaffold.clone_urls import clones
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ def create(root: Path, name: str, base: str, urls: Sequence[str], extend: Sequen
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
     check_extends(root, extend)
-    has_schema = (root / template.SCHEMA).is_file()
-    text = template.text(base, clones(urls, "--repo"), extends=extend, has_schema=has_schema)
-    return new_folder(root, name, lambda folder: (folder / "config.yaml").write_text(text, encoding="utf-8"))
+    schema = template.SCHEMA if (root / template.SCHEMA).is_file() else editor_schema.place_of(root)
+    text = template.text(base, clones(urls, "--repo"), extends=extend, schema=schema)
+    config = new_folder(root, name, lambda folder: (folder / "config.yaml").write_text(text, encoding="utf-8"))
+    editor_schema.link(root)
+    return config
 
 
 def _check_name(name: str) -> None:

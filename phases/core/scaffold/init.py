@@ -11,7 +11,7 @@ from phases.core import command_form, layout
 from phases.core.config import names
 from phases.core.errors import ConfigError, state_error
 from phases.core.files import atomic, git_bundle
-from phases.core.scaffold import template
+from phases.core.scaffold import editor_schema, template
 from phases.core.scaffold.clone_urls import Clone
 from phases.core.scaffold.create import check_extends
 
@@ -90,7 +90,8 @@ def create(root: Path, name: str, base: str, extend: Sequence[str] = ()) -> str:
     check_extends(root, extend)
     clones = [Clone(".", "", by_ssh=False)] if is_repository(root) else []
     workdir = f"/workspace/{name}" if clones else ""
-    text = template.text(base, clones, extends=extend, workdir=workdir, has_schema=False)
+    schema = editor_schema.place_in(f"{layout.HIDDEN}/{layout.STATE}")
+    text = template.text(base, clones, extends=extend, workdir=workdir, schema=schema)
     home = root / layout.HIDDEN
     try:
         with atomic.draft_folder(home) as fresh:
@@ -100,6 +101,7 @@ def create(root: Path, name: str, base: str, extend: Sequence[str] = ()) -> str:
             fresh.rename(home)
     except OSError as error:
         raise state_error(Path(layout.HIDDEN), "written", error) from error
+    editor_schema.link(root)
     return f"{layout.HIDDEN}/{name}/config.yaml"
 
 

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 #: The schema's path, relative to the root of a project that has it.
 SCHEMA = "docs/config.schema.json"
 
-#: Tells an editor where the schema is, in a file two folders below the project's root.
-SCHEMA_LINE = f"# yaml-language-server: $schema=../../{SCHEMA}\n"
-
 _HEAD = """\
 # A habitat's config, in the order of the phases that build it. docs/config.md of Habitats has every key.
 # To use a line that is commented out, remove its `# `.
@@ -148,7 +145,7 @@ _REST = """\
 
 
 def text(
-    base: str, clones: Sequence[Clone], *, extends: Sequence[str] = (), workdir: str = "", has_schema: bool = True
+    base: str, clones: Sequence[Clone], *, extends: Sequence[str] = (), workdir: str = "", schema: str = SCHEMA
 ) -> str:
     """Return a config.yaml.
 
@@ -157,13 +154,13 @@ def text(
         clones: The repositories to clone.
         extends: The configs that it builds on.
         workdir: WORKDIR, "" for the default.
-        has_schema: Whether the project has the schema, so that the config can name it.
+        schema: The path of the schema for editors, relative to the project's root.
     """
     folders = [clone.folder or workdir.rpartition("/")[2] for clone in clones]
     subject = ", ".join([*folders, *extends]) or "A habitat"
     return "".join(
         [
-            SCHEMA_LINE if has_schema else "",
+            f"# yaml-language-server: $schema=../../{schema}\n",  # two folders below the root
             _HEAD,
             "# Shown by `habitat list`.\n",
             _written({"description": f"{subject} on {base}"}),

@@ -30,7 +30,7 @@ GROUPS = {
     "Live with it": ("start", "shell", "exec", "stop", "trust"),
     "Bring work home": ("changes", "fetch"),
     "Build": ("build", "rebuild", "test-layer", "debug", "forget", "clean"),
-    "Look": ("status", "plan", "logs", "list", "info", "help"),
+    "Look": ("status", "plan", "logs", "list", "info", "schema", "help"),
     "Leave": ("destroy", "eject"),
 }
 

@@ -34,6 +34,7 @@ COMMANDS = (
     "new",
     "rebuild",
     "run",
+    "schema",
     "status",
     "tabcompletion",
 )
@@ -63,7 +64,7 @@ _COMMAND_OF = {word: command for command, words in _SYNONYMS.items() for word in
 KINDS = (*VERB_NAMES, *PHASE_NAMES)
 
 #: The commands that an error may suggest. They build, stop, overwrite and remove nothing.
-HARMLESS = frozenset({"help", "info", "list", "status", *(verb.NAME for verb in VERBS if verb.HARMLESS)})
+HARMLESS = frozenset({"help", "info", "list", "schema", "status", *(verb.NAME for verb in VERBS if verb.HARMLESS)})
 
 
 def habitats(task_list: Iterable[Any]) -> list[str]:

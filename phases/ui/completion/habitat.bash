@@ -45,7 +45,7 @@ _habitat_candidates() {
     case $subject in
     "") _habitat_known commands ;;
     help) [[ $names -gt 0 ]] || _habitat_known commands ;;
-    init | new | tabcompletion) ;;
+    init | new | schema | tabcompletion) ;;
     exec) [[ $names -gt 0 ]] || _habitat_names ;;
     *) _habitat_names ;;
     esac

@@ -28,7 +28,7 @@ _habitat() {
         _habitat_describe options option ${(f)"$(_habitat_known "options of $subject")"}
     elif [[ -z $subject || $subject == help && names -eq 0 ]]; then
         _habitat_describe commands command ${(f)"$(_habitat_known commands)"}
-    elif [[ $subject != (help|init|new|tabcompletion|exec) || $subject == exec && names -eq 0 ]]; then
+    elif [[ $subject != (help|init|new|schema|tabcompletion|exec) || $subject == exec && names -eq 0 ]]; then
         compadd -a habitats
     fi
 }

@@ -33,8 +33,8 @@ ENTRY = ("env", "files", "persist")
 _ALLOWED = "entry.env, entry.files, entry.persist, identity, instructions, and secrets with start: true"
 _REMEDY = "write it into the config of a habitat, or of the shared layer"
 
-# The variables of git for each key of `identity`.
-_IDENTITY = {
+#: The variables of git for each key of `identity`.
+IDENTITY = {
     "name": ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"),
     "email": ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"),
 }
@@ -190,15 +190,15 @@ def _git_variables(identity: Tree) -> Iterator[Tree]:
             return
         raise ConfigError(f"identity must be a mapping, is {identity.kind}", where=identity.origin, remedy=_example())
     for key, tree in identity.value.items():
-        if key not in _IDENTITY:
-            remedy = did_you_mean(key, _IDENTITY)
+        if key not in IDENTITY:
+            remedy = did_you_mean(key, IDENTITY)
             raise ConfigError(f"identity: unknown key '{key}'", where=tree.origin, remedy=remedy)
         text = tree.value
         if not isinstance(text, str) or not names.is_git_name(text):
             problem = f"identity.{key} must be one line of text, without < and >"
             raise ConfigError(problem, where=tree.origin, remedy=_example())
         value = text.replace("$", "$$")
-        yield from (Tree(f"{variable}={value}", tree.origin) for variable in _IDENTITY[key])
+        yield from (Tree(f"{variable}={value}", tree.origin) for variable in IDENTITY[key])
 
 
 def _example() -> str:
