@@ -123,7 +123,7 @@ class Trust:
             return True
         answer = self._answer(habitat, ()) if ask else True
         if answer is None:
-            remedy = f"to agree to it, type {command_form.verb('trust', habitat.name)} --yes"
+            remedy = f"to agree to it, type `{command_form.verb('trust', habitat.name)} --yes`"
             raise Untrusted("nothing was recorded: there is no terminal to ask on", where=habitat.name, remedy=remedy)
         if answer:
             self._agree(habitat)
@@ -165,7 +165,7 @@ class Trust:
 
 
 def _remedy(habitat: Habitat) -> str:
-    return f"check it, then type {command_form.verb('trust', habitat.name)}"
+    return f"check it, then type `{command_form.verb('trust', habitat.name)}`"
 
 
 def _untrusted(habitat: Habitat, missing: Sequence[TrustRequest]) -> Untrusted:

@@ -70,7 +70,7 @@ class HabitatReporter:
 
     def skip_ignore(self, task: Any) -> None:
         self.transcript.screen.plain(
-            f"{task.name} is ignored: {command_form.command('forget', task.name)} undoes that", "yellow"
+            f"{task.name} is ignored: `{command_form.command('forget', task.name)}` undoes that", "yellow"
         )
 
     def execute_task(self, task: Any) -> None:

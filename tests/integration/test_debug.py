@@ -70,7 +70,7 @@ def failing_habitat(
     failing_habitat = FailingHabitat(Project(tmp_path_factory.mktemp("project")), busybox)
     result = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
     assert result.code == 1, result.out
-    assert result.out.splitlines()[-1].endswith(f"; doit debug:{failing_habitat.name} opens a shell there")
+    assert result.out.splitlines()[-1].endswith(f"; `doit debug:{failing_habitat.name}` opens a shell there")
     yield failing_habitat
     clear(engine, failing_habitat.name)
 
@@ -127,13 +127,13 @@ def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(failing_habi
     assert failed(failing_habitat.name) == {}
     assert untagged(failing_habitat.name) == []
     expected = (
-        f"❌ {failing_habitat.name}: there is no failed phase to debug: doit start:{failing_habitat.name} builds it, "
+        f"❌ {failing_habitat.name}: there is no failed phase to debug: `doit start:{failing_habitat.name}` builds it, "
     )
     code, out, err = failing_habitat.debug(b"")
     assert (code, out, err) == (
         1,
         "",
-        f"{expected}doit shell:{failing_habitat.name} --at PHASE opens a shell in a snapshot\n",
+        f"{expected}`doit shell:{failing_habitat.name} --at PHASE` opens a shell in a snapshot\n",
     )
 
 

@@ -473,7 +473,7 @@ def test_build_container_ended_during_command_is_error(habitat: HabitatOnPrivate
         f"❌ setup:{habitat.name}: habitats/{habitat.name}/config.yaml:8: "
         "the build container was stopped or removed while setup command 1 of 1 ran: "
         f"run the same command again, unless the command itself did that; log: .stamps/{habitat.name}/7-setup.log"
-        + (f"; doit debug:{habitat.name} opens a shell there" if way == ("kill",) else "")
+        + (f"; `doit debug:{habitat.name}` opens a shell there" if way == ("kill",) else "")
     )
     lines = [line for line in result.out.splitlines() if "still waiting for the engine" not in line]
     assert not [line for line in lines if "⚠" in line]

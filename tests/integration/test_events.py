@@ -178,7 +178,7 @@ def test_jsonl_failed_phase_has_details_and_later_tasks_are_skipped(habitat: Bui
     assert "bad" in failed["output"]
     assert (failed["where"], failed["remedy"]) == (
         f"habitats/{habitat.name}/config.yaml:9",
-        f"fix it, then run the same command; doit debug:{habitat.name} opens a shell there",
+        f"fix it, then run the same command; `doit debug:{habitat.name}` opens a shell there",
     )
     assert "bad\n" in (habitat.project.root / failed["log"]).read_text()
     assert [event["task"] for event in run.events_named("task_skipped")][-1] == f"start:{habitat.name}"
@@ -268,7 +268,7 @@ def test_jsonl_detached_container_logs_and_stop_are_reported(habitat: BuiltHabit
     stopped = habitat.doit("stop")
     assert [event["container"] for event in stopped.events_named("container_stopped")] == [f"habitat-{habitat.name}"]
     destroyed = habitat.doit("destroy")
-    assert destroyed.events_named("error")[0]["remedy"] == f"doit destroy:{habitat.name} --yes removes them"
+    assert destroyed.events_named("error")[0]["remedy"] == f"`doit destroy:{habitat.name} --yes` removes them"
     assert habitat.doit("destroy", "--yes").code == 0
 
 

@@ -167,7 +167,7 @@ def test_migrate_remove_keeps_dockerfile_still_needed(project: Project, busybox:
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\n")
     refused = project.doit(f"migrate:{name}", "--remove")
     assert refused.code == 1
-    assert f"habitats/{name}/Dockerfile: the habitat is built from it: doit migrate:{name} comes first" in refused
+    assert f"habitats/{name}/Dockerfile: the habitat is built from it: `doit migrate:{name}` comes first" in refused
     assert project.doit(f"migrate:{name}").code == 0
     unbuilt = project.doit(f"migrate:{name}", "--remove")
     assert unbuilt.code == 1

@@ -145,14 +145,14 @@ def test_untrusted_secret_command_without_terminal_is_not_run(
     refused = project.doit(f"start:{name}")
     expected = (
         f"habitats/{name}/config.yaml:4: {name} runs `echo one >>ran; echo s3cret-word` on this machine, for the "
-        f"secret T, and you have not agreed to that: check it, then type doit trust:{name}"
+        f"secret T, and you have not agreed to that: check it, then type `doit trust:{name}`"
     )
     assert refused.code != 0
     assert expected in refused
     assert not (project.root / "ran").exists()
     shown = project.doit(f"trust:{name}")
     assert shown.code == 1
-    assert f"to agree to it, type doit trust:{name} --yes" in shown
+    assert f"to agree to it, type `doit trust:{name} --yes`" in shown
     agreed = project.doit(f"trust:{name}", "--yes")
     assert agreed.code == 0
     assert "• recorded: you are asked again when this changes" in agreed

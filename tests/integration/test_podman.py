@@ -144,7 +144,7 @@ def test_podman_debug_reruns_failed_command(podman_project: PodmanProject) -> No
     name = podman_project.habitat("setup:\n  user: ['echo half >~/half; cat ~/mended; echo whole']\n")
     failed = podman_project.doit(f"final:{name}")
     assert failed.code == 2
-    assert failed.out.splitlines()[-1].endswith(f"; doit debug:{name} opens a shell there")
+    assert failed.out.splitlines()[-1].endswith(f"; `doit debug:{name}` opens a shell there")
     code, out, _ = podman_project.pipe(f"debug:{name}", given=b"id -un; cat ~/half; touch ~/mended; again; exit 5\n")
     assert (code, out.split()) == (5, [b"ada", b"half", b"whole"])
     assert "7-setup-failed" in podman_project.images(name)

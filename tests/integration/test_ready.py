@@ -150,7 +150,7 @@ def test_ready_timeout_is_error_with_last_output_and_stops_container(habitat: Bu
     assert "s3cret" not in result
     assert last(result) == (
         f"❌ habitats/{habitat.name}/config.yaml:7: {habitat.name} is not ready after 2s: the last check was killed: "
-        f"see doit logs:{habitat.name}, or raise entry.ready.timeout"
+        f"see `doit logs:{habitat.name}`, or raise entry.ready.timeout"
     )
     assert habitat.state() == "exited"
     assert "booting" in habitat.doit("logs")
@@ -213,7 +213,7 @@ def test_port_in_use_error_names_owner_and_leaves_no_container(habitat: BuiltHab
     holder = f"{habitat.container}-holder"
     docker("run", "--detach", "--name", holder, "--publish", f"127.0.0.1:{port}:80", busybox, "sleep", "1000")
     refused = habitat.doit("start")
-    assert last(refused) == f"{taken}the container {holder}: docker stop {holder} frees it{another}"
+    assert last(refused) == f"{taken}the container {holder}: `docker stop {holder}` frees it{another}"
     assert docker("container", "ls", "--all", "--quiet", "--filter", f"name=^{habitat.container}$") == ""
     docker("rm", "--force", holder)
     wait_until(lambda: habitat.doit("start").code == 0, seconds=10)

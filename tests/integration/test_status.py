@@ -85,7 +85,7 @@ def test_status_json_describes_each_habitat(habitats: ThreeHabitats, busybox: st
         "id": 7,
         "name": "setup",
         "state": "failed",
-        "reason": f"it failed: doit debug:{habitats.changed} opens a shell there",
+        "reason": f"it failed: `doit debug:{habitats.changed}` opens a shell there",
     }
     assert broken["error"].startswith("habitats/broken/config.yaml:1: unknown key 'base_imgae'")
     container = up["container"]
@@ -154,7 +154,7 @@ def test_status_is_coloured_on_terminal_and_plain_in_pipe(habitats: ThreeHabitat
     assert piped.code == 0
     assert "\x1b" not in piped.out
     (row,) = [line for line in piped.out.splitlines() if line.startswith(habitats.changed)]
-    assert row.endswith(f"setup: it failed: doit debug:{habitats.changed} opens a shell there")
+    assert row.endswith(f"setup: it failed: `doit debug:{habitats.changed}` opens a shell there")
 
 
 def test_status_unknown_name_is_one_line_error_with_suggestion(habitats: ThreeHabitats) -> None:

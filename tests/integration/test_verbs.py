@@ -97,8 +97,8 @@ def test_detached_start_keeps_container_running_until_stop(habitat: BuiltHabitat
     result = habitat.doit("start", "--detach")
     assert result.code == 0, result.out
     assert lines(result)[-1] == (
-        f"• {habitat.container} is running: doit shell:{habitat.name} opens a shell in it, "
-        f"doit stop:{habitat.name} stops it"
+        f"• {habitat.container} is running: `doit shell:{habitat.name}` opens a shell in it, "
+        f"`doit stop:{habitat.name}` stops it"
     )
     assert habitat.state() == "running"
     container = habitat.state(".Id")
@@ -283,7 +283,7 @@ def test_exec_habitat_not_built_is_error(project: Project, name: str, busybox: s
     result = project.doit(f"exec:{name}", "--", "true")
     assert (result.code, lines(result)) == (
         1,
-        [f"❌ {name}: it isn't built yet: doit start:{name} builds and starts it"],
+        [f"❌ {name}: it isn't built yet: `doit start:{name}` builds and starts it"],
     )
 
 
@@ -304,7 +304,7 @@ def test_shell_reads_commands_from_pipe_and_returns_exit_code(habitat: BuiltHabi
 def test_shell_without_terminal_or_pipe_is_refused(habitat: BuiltHabitat) -> None:
     result = habitat.doit("shell")
     expected = "a shell needs a terminal, or commands from a pipe"
-    remedy = f"doit exec:{habitat.name} -- COMMAND runs a command without one"
+    remedy = f"`doit exec:{habitat.name} -- COMMAND` runs a command without one"
     assert (result.code, lines(result)) == (1, [f"❌ {habitat.name}: {expected}: {remedy}"])
     assert habitat.containers() == []
 
@@ -340,7 +340,7 @@ def test_shell_in_missing_snapshot_is_error(project: Project, name: str, busybox
     argv = (sys.executable, "-m", "doit", f"shell:{name}", "--at", "setup")
     result = subprocess.run(argv, cwd=project.root, input=b"", capture_output=True, check=False)
     assert (result.returncode, result.stdout) == (1, b"")
-    assert result.stderr.decode() == f"❌ {name}: there is no snapshot of setup: doit setup:{name} builds it\n"
+    assert result.stderr.decode() == f"❌ {name}: there is no snapshot of setup: `doit setup:{name}` builds it\n"
 
 
 # logs
@@ -395,7 +395,7 @@ def test_stop_refuses_container_with_session_unless_forced(habitat: BuiltHabitat
         assert messages.startswith(
             f"❌ {habitat.container} stays running: it is in use by doit with pid {running.process.pid} since "
         )
-        assert messages.endswith(f": doit {habitat.task('stop')} --force stops it anyway")
+        assert messages.endswith(f": `doit {habitat.task('stop')} --force` stops it anyway")
         assert habitat.state() == "running"
         forced = habitat.doit("stop", "--force")
         assert (forced.code, len(lines(forced))) == (0, 1), forced.out
@@ -446,7 +446,7 @@ def test_destroy_removes_containers_of_habitat_only(habitat: BuiltHabitat) -> No
     expected = f"❌ {habitat.name}: nothing was removed, since there is no terminal to ask on"
     assert (refused.code, lines(refused)) == (
         1,
-        [*shown, f"{expected}: doit destroy:{habitat.name} --yes removes them"],
+        [*shown, f"{expected}: `doit destroy:{habitat.name} --yes` removes them"],
     )
     assert habitat.containers() == sorted([habitat.container, aside, other])
     result = habitat.doit("destroy", "--yes")
@@ -454,7 +454,7 @@ def test_destroy_removes_containers_of_habitat_only(habitat: BuiltHabitat) -> No
         0,
         [
             *shown,
-            f"• removed {habitat.container}, {aside}; its snapshots are kept: doit clean {habitat.name} removes them",
+            f"• removed {habitat.container}, {aside}; its snapshots are kept: `doit clean {habitat.name}` removes them",
         ],
     )
     assert habitat.containers() == [other]

@@ -309,6 +309,12 @@ def test_messages_name_commands_in_the_form_of_the_program() -> None:
     assert [row for row in named if not row[2].startswith(ABOUT_DOIT)] == []
 
 
+def test_commands_in_messages_are_between_backticks() -> None:
+    """A command is what a person types, so it is between backticks, as in docs; values are as they are."""
+    bare = re.compile(r"(?<!`)(?<!&& )\{command_form\.(?:command|verb|phase)\(")
+    assert {name: found for name, path in MODULES.items() if (found := bare.findall(path.read_text()))} == {}
+
+
 def test_class_names_occur_once() -> None:
     places: dict[str, list[str]] = {}
     for module, path in MODULES.items():

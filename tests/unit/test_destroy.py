@@ -93,9 +93,9 @@ def test_destroy_without_containers_asks_nothing(demo: DemoProject) -> None:
 
     assert destroy(demo.run_anew(), "demo", refuse)
     text = "demo has no container and no persistent volume: nothing to remove"
-    assert demo.notices() == [f"{text}; doit clean demo removes its snapshots"]
+    assert demo.notices() == [f"{text}; `doit clean demo` removes its snapshots"]
     assert destroy(demo.run_anew(), "demo", refuse, keep_volumes=True)
-    assert demo.notices() == ["demo has no container: nothing to remove; doit clean demo removes its snapshots"]
+    assert demo.notices() == ["demo has no container: nothing to remove; `doit clean demo` removes its snapshots"]
     clean.clean_all(demo.run_anew(), "demo")
     assert destroy(demo.run_anew(), "demo", refuse)
     assert demo.notices() == [text]
@@ -128,7 +128,7 @@ def test_destroy_without_terminal_requires_yes_option(demo: DemoProject) -> None
     with pytest.raises(StartError) as excinfo:
         verb.run(demo.run_anew(), "demo")
     assert str(excinfo.value) == (
-        "demo: nothing was removed, since there is no terminal to ask on: doit destroy:demo --yes removes them"
+        "demo: nothing was removed, since there is no terminal to ask on: `doit destroy:demo --yes` removes them"
     )
     assert names(demo) == ["habitat-demo"]
     assert verb.run(demo.run_anew(), "demo", yes=True) == 0

@@ -176,4 +176,4 @@ def test_dockerfile_whose_images_cannot_be_read_is_named_by_plan(demo: DemoProje
     assert text.startswith(
         "habitats/demo/Dockerfile.rest can't be read here (Dockerfile parse error on line 2: unknown"
     )
-    assert text.endswith("image that it names moves: doit forget dockerfile:demo builds it")
+    assert text.endswith("image that it names moves: `doit forget dockerfile:demo` builds it")

@@ -86,7 +86,7 @@ def test_exec_habitat_not_built_is_error_with_command_to_build(tmp_path: Path) -
     demo = DemoProject(tmp_path)
     with pytest.raises(StartError) as excinfo:
         execute(demo, "true")
-    assert str(excinfo.value) == "demo: it isn't built yet: doit start:demo builds and starts it"
+    assert str(excinfo.value) == "demo: it isn't built yet: `doit start:demo` builds and starts it"
     assert demo.engine.called("create") == []
 
 
@@ -94,7 +94,7 @@ def test_exec_habitat_of_changed_config_runs_and_warns(demo: DemoProject) -> Non
     write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
     assert execute(demo, "true")[0] == 0
     assert demo.notices() == [
-        "demo was built from an older config: doit final:demo rebuilds it",
+        "demo was built from an older config: `doit final:demo` rebuilds it",
     ]
 
 
@@ -248,7 +248,8 @@ def test_shell_without_terminal_or_pipe_is_error_without_container(demo: DemoPro
     with pytest.raises(StartError) as excinfo:
         shell(demo, piped=False, at=at)
     assert str(excinfo.value) == (
-        "demo: a shell needs a terminal, or commands from a pipe: doit exec:demo -- COMMAND runs a command without one"
+        "demo: a shell needs a terminal, or commands from a pipe: "
+        "`doit exec:demo -- COMMAND` runs a command without one"
     )
     assert not demo.engine.called("exec_piped", "exec_tty")
     assert demo.engine.containers() == []
@@ -294,8 +295,8 @@ def test_shell_in_phase_without_snapshot_uses_earlier_snapshot_and_says_so(demo:
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        ("setup", "demo: there is no snapshot of setup: doit setup:demo builds it"),
-        ("verify", "demo: there is no snapshot of tools: doit tools:demo builds it"),
+        ("setup", "demo: there is no snapshot of setup: `doit setup:demo` builds it"),
+        ("verify", "demo: there is no snapshot of tools: `doit tools:demo` builds it"),
         ("dockerfile", "demo: there is no phase 'dockerfile': known here: "),
         ("stup", "demo: there is no phase 'stup': did you mean 'setup'?"),
     ],

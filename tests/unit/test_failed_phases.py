@@ -90,7 +90,7 @@ def test_failed_phase_is_kept_as_image_and_error_names_doit_debug(tmp_path: Path
     assert demo.engine.files(TAG).find("/half")
     assert str(error) == (
         "habitats/demo/config.yaml:2: setup command 1 of 1 ended with exit code 3: fix it, then run the same command; "
-        "log: .stamps/demo/7-setup.log; doit debug:demo opens a shell there"
+        "log: .stamps/demo/7-setup.log; `doit debug:demo` opens a shell there"
     )
     assert demo.engine.containers() == []
 
@@ -133,7 +133,7 @@ def test_failed_phase_of_any_failure_kind_is_kept_and_can_be_entered(tmp_path: P
     write(tmp_path, "habitats/demo/tests/t.sh")
     demo, error = failing(tmp_path, f"base_image: base:1\n{text}\n")
     assert kept(demo) == [f"habitat-demo:{tag}"]
-    assert error.remedy.endswith("doit debug:demo opens a shell there")
+    assert error.remedy.endswith("`doit debug:demo` opens a shell there")
     assert debug(demo, interactive=True) == 0
 
 
@@ -143,7 +143,7 @@ def test_failed_phase_with_refused_upload_is_kept(tmp_path: Path) -> None:
     demo.engine.failures["put_archive"] = EngineError("copying into /: no")
     assert str(fails(demo)) == (
         "demo: files: copying into /: no: run the same command again; log: .stamps/demo/6-files.log; "
-        "doit debug:demo opens a shell there"
+        "`doit debug:demo` opens a shell there"
     )
     assert kept(demo) == ["habitat-demo:6-files-failed"]
 
@@ -482,8 +482,8 @@ def test_debug_without_failed_image_is_error_with_next_commands(tmp_path: Path) 
     with pytest.raises(StartError) as excinfo:
         debug(demo)
     assert str(excinfo.value) == (
-        "demo: there is no failed phase to debug: doit start:demo builds it, "
-        "doit shell:demo --at PHASE opens a shell in a snapshot"
+        "demo: there is no failed phase to debug: `doit start:demo` builds it, "
+        "`doit shell:demo --at PHASE` opens a shell in a snapshot"
     )
 
 

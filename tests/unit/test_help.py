@@ -100,7 +100,7 @@ def test_start_options_that_contradict_each_other_are_refused_before_engine_is_a
     assert done.returncode == 1
     assert done.stderr == (
         "ERROR: hello: --detach runs no command, but --cmd gives one: "
-        "use one of them, or --detach and then doit exec:hello -- COMMAND\n"
+        "use one of them, or --detach and then `doit exec:hello -- COMMAND`\n"
     )
 
 

@@ -124,7 +124,8 @@ def test_exec_in_image_not_created_by_build_is_refused(demo: DemoProject) -> Non
     with pytest.raises(StartError) as excinfo:
         runtime_exec.execute(demo.run_anew(), "demo", ["true"], FakeTerminal())
     assert str(excinfo.value) == (
-        "demo: habitat-demo:final is an image that was not built for demo: doit final:demo builds it and moves the tag"
+        "demo: habitat-demo:final is an image that was not built for demo: "
+        "`doit final:demo` builds it and moves the tag"
     )
     assert demo.engine.containers() == []
 

@@ -79,7 +79,7 @@ def test_logs_follow_shows_container_output_only(demo: DemoProject) -> None:
     [
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
         ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: base, users, env, workdir, "),
-        ({"follow": True}, "demo: there is no container habitat-demo: doit start:demo creates it"),
+        ({"follow": True}, "demo: there is no container habitat-demo: `doit start:demo` creates it"),
         (
             {"follow": True, "phase": "setup"},
             "demo: --follow shows the output of the container, --phase that of the build",
@@ -97,10 +97,10 @@ def test_logs_unknown_phase_or_missing_container_is_error(
 def test_logs_of_habitat_never_built_give_notice(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path)
     assert shown(demo) == []
-    assert demo.notices() == ["demo has no logs yet: doit start:demo builds and starts it"]
+    assert demo.notices() == ["demo has no logs yet: `doit start:demo` builds and starts it"]
     with pytest.raises(StartError) as excinfo:
         shown(demo, phase="setup")
-    assert str(excinfo.value) == ("demo: there is no log of setup: it was not built here; doit setup:demo builds it")
+    assert str(excinfo.value) == ("demo: there is no log of setup: it was not built here; `doit setup:demo` builds it")
 
 
 def test_logs_of_habitat_with_broken_config_are_shown(demo: DemoProject) -> None:

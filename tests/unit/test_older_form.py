@@ -454,7 +454,7 @@ def test_older_config_refused_by_plan_names_migrate(demo: DemoProject, text: str
     with pytest.raises(ConfigError) as excinfo:
         report_plan.plan(demo.run_anew(), "demo")
     assert str(excinfo.value).startswith("habitats/demo/config.yaml:")
-    assert excinfo.value.remedy == f"{key} is of claude-habitat: doit migrate:demo converts the config"
+    assert excinfo.value.remedy == f"{key} is of claude-habitat: `doit migrate:demo` converts the config"
 
 
 def test_older_config_with_other_mistakes_keeps_their_remedies(demo: DemoProject) -> None:
@@ -463,7 +463,7 @@ def test_older_config_with_other_mistakes_keeps_their_remedies(demo: DemoProject
     write(demo.root, "habitats/demo/config.yaml", text)
     with pytest.raises(ConfigError) as excinfo:
         report_plan.plan(demo.run_anew(), "demo")
-    hint = "image is of claude-habitat: doit migrate:demo converts the config"
+    hint = "image is of claude-habitat: `doit migrate:demo` converts the config"
     remedies = {str(error.where): error.remedy for error in (excinfo.value, *excinfo.value.others)}
     shown = "habitats/demo/config.yaml"
     assert list(remedies) == [f"{shown}:{line}" for line in (2, 3, 4, 5)]

@@ -351,7 +351,7 @@ def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path
     assert destroy(demo.run_anew(), "demo", lambda _: True)
     assert demo.engine.volumes() == []
     assert demo.notices() == [
-        "removed habitat-demo, 2 persistent volumes; its snapshots are kept: doit clean demo removes them"
+        "removed habitat-demo, 2 persistent volumes; its snapshots are kept: `doit clean demo` removes them"
     ]
 
 

@@ -205,7 +205,7 @@ def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path)
         runtime_start.start_detached(demo.run_anew(), "demo")
         (notice,) = demo.notices()
         assert notice.startswith(
-            "habitat-demo is running at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo opens"
+            "habitat-demo is running at http://127.0.0.1:80, http://127.0.0.1:81: `doit shell:demo` opens"
         )
     start(demo)
     assert demo.notices() == []
@@ -260,14 +260,14 @@ ANOTHER = ", or write 0:80 for one that is free"
 @pytest.mark.parametrize(
     ("holder", "labels", "ip", "expected"),
     [
-        ("habitat-a", {"habitat.run": "a"}, "127.0.0.1", "habitat-a: doit stop:a frees it"),
+        ("habitat-a", {"habitat.run": "a"}, "127.0.0.1", "habitat-a: `doit stop:a` frees it"),
         (
             "habitat-a-2",
             {"habitat.run": "a"},
             "127.0.0.1",
-            "the container habitat-a-2: docker stop habitat-a-2 frees it",
+            "the container habitat-a-2: `docker stop habitat-a-2` frees it",
         ),
-        ("web", {}, "0.0.0.0", "the container web: docker stop web frees it"),
+        ("web", {}, "0.0.0.0", "the container web: `docker stop web` frees it"),
     ],
 )
 def test_port_in_use_error_names_container_using_port(

@@ -292,7 +292,7 @@ def test_name_that_is_given_later_leaves_earlier_images_and_says_so(shop: DemoPr
     shop.builder.build("demo", project.phases("demo")[0])
     assert shop.notices()[0] == (
         "images, containers and volumes of demo are called habitat-store.demo here, by project: store."
-        " habitat-demo stays as it is: doit destroy:demo --earlier-names removes it, after asking"
+        " habitat-demo stays as it is: `doit destroy:demo --earlier-names` removes it, after asking"
     )
     assert state_of(shop.engine, "demo") == before
 
@@ -305,7 +305,7 @@ def test_name_that_is_given_later_lists_what_has_the_earlier_name(shop: DemoProj
     assert row.images == len({image for tag, image in shop.engine.tags().items() if tag.startswith("habitat-demo:")})
     shown = cells.orphan(row).plain
     assert shown.startswith("demo, as habitat-demo: 1 container (1 up), 1 volume, ")
-    assert shown.endswith(" images; to remove: doit destroy:demo --earlier-names")
+    assert shown.endswith(" images; to remove: `doit destroy:demo --earlier-names`")
     assert [row.images for row in orphans(shop.run_anew())] == [row.images]
 
 
@@ -342,7 +342,7 @@ def test_port_of_container_of_earlier_name_is_freed_by_its_own_name(tmp_path: Pa
     runtime_start.start_detached(demo.run_anew(), "demo")
     write(demo.root, "shared/config.yaml", "project: store\nentry: {ports: [8080]}\n")
     demo.build()
-    with pytest.raises(StartError, match="is taken by habitat-demo: docker stop habitat-demo frees it"):
+    with pytest.raises(StartError, match="is taken by habitat-demo: `docker stop habitat-demo` frees it"):
         runtime_start.start_detached(demo.run_anew(), "demo")
 
 

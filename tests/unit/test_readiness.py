@@ -118,7 +118,7 @@ def test_ready_timeout_is_error_with_last_output_and_stops_container(tmp_path: P
     assert sum(pauses) == pytest.approx(5)
     assert str(error) == (
         "habitats/demo/config.yaml:3: demo is not ready after 5s: the last check ended with exit code 7: "
-        "see doit logs:demo, or raise entry.ready.timeout"
+        "see `doit logs:demo`, or raise entry.ready.timeout"
     )
     assert error.output == (*map(str, range(11, 30)), "has ***")
     assert not is_running(demo)

@@ -547,7 +547,7 @@ def test_port_of_container_in_use_is_refused_and_container_stays(tmp_path: Path)
     old = demo.container().id
     process = demo.engine.exec_piped(old, ["sleep", "inf"], user="root", workdir="/", env={})
     configure(demo, ", ports: [8080], limits: {pids: 64}")
-    with pytest.raises(HabitatError, match=r"port .*8080 is taken by habitat-demo: doit stop:demo frees it"):
+    with pytest.raises(HabitatError, match=r"port .*8080 is taken by habitat-demo: `doit stop:demo` frees it"):
         start(demo)
     assert (demo.container().id, demo.container().running, all_names(demo)) == (old, True, ["habitat-demo"])
     process.send_signal("KILL")

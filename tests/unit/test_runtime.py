@@ -116,7 +116,7 @@ def test_start_with_newer_image_keeps_old_container_under_other_name(demo: DemoP
         ),
         (
             f"the container that was habitat-demo before is kept as {aside.name}, since its image is out of date: "
-            "doit destroy:demo --set-aside removes such containers, after asking"
+            "`doit destroy:demo --set-aside` removes such containers, after asking"
         ),
     ]
 
@@ -166,7 +166,7 @@ def test_start_container_is_stopped_after_command_cannot_run(demo: DemoProject) 
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("remove", "container habitat-demo was removed: doit start:demo makes a new one"),
+        ("remove", "container habitat-demo was removed: `doit start:demo` makes a new one"),
         ("stop", "container habitat-demo was stopped: see docker logs habitat-demo"),
     ],
 )
@@ -301,7 +301,7 @@ def test_detached_start_runs_no_command_and_leaves_container_running(demo: DemoP
     assert demo.container().running
     assert not any("echo hello" in command.script for command in demo.engine.commands)
     assert demo.notices() == [
-        "habitat-demo is running: doit shell:demo opens a shell in it, doit stop:demo stops it",
+        "habitat-demo is running: `doit shell:demo` opens a shell in it, `doit stop:demo` stops it",
     ]
 
 

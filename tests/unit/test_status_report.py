@@ -93,7 +93,7 @@ def test_status_failed_phase_is_failed_until_cached(demo: DemoProject) -> None:
         image_labels.failed_tag("demo", named("setup")), labels={image_labels.LABEL_RESULT: image_labels.FAILED}
     )
     assert states(demo) == "c" * 6 + "f" + "n" * 5
-    assert demo_state(demo).phases[6].reason == "it failed: doit debug:demo opens a shell there"
+    assert demo_state(demo).phases[6].reason == "it failed: `doit debug:demo` opens a shell there"
     demo.build()
     assert states(demo) == "c" * 12
 

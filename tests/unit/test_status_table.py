@@ -78,7 +78,7 @@ SAMPLE = (
     habitat(
         "frontend",
         "c" * 7 + "f" + "n" * 4,
-        "it failed: habitat debug frontend opens a shell there",
+        "it failed: `habitat debug frontend` opens a shell there",
         base=Base("node:22", dockerfile=False, created=NOW - timedelta(days=5)),
         bytes=96_300_000,
     ),

@@ -67,7 +67,7 @@ def test_stop_container_with_session_is_refused_and_names_pid(demo: DemoProject)
         assert demo.container().running
         message = str(excinfo.value)
     assert message.startswith(f"habitat-demo stays running: it is in use by doit with pid {os.getpid()} since ")
-    assert message.endswith(": doit stop:demo --force stops it anyway")
+    assert message.endswith(": `doit stop:demo --force` stops it anyway")
 
 
 def test_stop_container_with_foreign_command_is_refused(demo: DemoProject) -> None:
@@ -75,7 +75,7 @@ def test_stop_container_with_foreign_command_is_refused(demo: DemoProject) -> No
         pass
     demo.engine.start("habitat-demo")
     demo.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
-    with pytest.raises(Conflict, match="it is in use by 1 other command: doit stop:demo --force"):
+    with pytest.raises(Conflict, match="it is in use by 1 other command: `doit stop:demo --force"):
         stop(demo)
     assert demo.container().running
 

@@ -37,7 +37,7 @@ LONG = CommandFailed(
     "setup command 2 of 2 ended with exit code 2",
     exit_code=2,
     where=WHERE,
-    remedy="fix it, then run the same command; log: .stamps/hello/7-setup.log; doit debug:hello opens a shell there",
+    remedy="fix it, then run the same command; log: .stamps/hello/7-setup.log; `doit debug:hello` opens a shell there",
 )
 
 
@@ -65,7 +65,7 @@ def test_long_failure_on_terminal_shows_remedies_on_own_lines(tmp_path: Path) ->
         "   with exit code 2",
         "   → fix it, then run the same command",
         "   → log: .stamps/hello/7-setup.log",
-        "   → doit debug:hello opens a shell there",
+        "   → `doit debug:hello` opens a shell there",
     ]
 
 

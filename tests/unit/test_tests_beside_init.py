@@ -145,7 +145,7 @@ def test_init_command_that_fails_tests_is_error_with_its_output(
 ) -> None:
     demo = TestedHabitat(tmp_path, BOTH.replace(old, new))
     failure = demo.fails()
-    assert str(failure) == f"habitats/demo/config.yaml:{error}; doit debug:demo opens a shell there"
+    assert str(failure) == f"habitats/demo/config.yaml:{error}; `doit debug:demo` opens a shell there"
     assert failure.output == output
     assert "beside" not in dict(demo.ran)
 

@@ -101,7 +101,7 @@ def test_untrusted_secret_command_without_terminal_is_refused_and_not_run(tmp_pa
         person.build("setup")
     assert str(excinfo.value) == (
         "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T, and you "
-        "have not agreed to that: check it, then type doit trust:demo"
+        "have not agreed to that: check it, then type `doit trust:demo`"
     )
     assert person.shown() == []
     assert not (tmp_path / "ran").exists()
@@ -262,7 +262,7 @@ def test_trust_command_without_terminal_requires_yes_option(tmp_path: Path) -> N
     person = Person(DemoProject(tmp_path, SECRET), None)
     with pytest.raises(
         Untrusted,
-        match="demo: nothing was recorded: there is no terminal to ask on: to agree to it, type doit trust:demo --yes",
+        match="nothing was recorded: there is no terminal to ask on: to agree to it, type `doit trust:demo --yes`",
     ):
         verb.run(person.project, "demo")
     assert verb.run(person.project, "demo", yes=True) == 0

@@ -198,7 +198,7 @@ def keep(work: PhaseContext, error: HabitatError, commit: Callable[[], str]) -> 
         text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
         work.emit(events.Notice(work.habitat.name, text, warning=True))
     else:
-        hint = f"{command_form.verb('debug', work.habitat.name)} opens a shell there"
+        hint = f"`{command_form.verb('debug', work.habitat.name)}` opens a shell there"
         error.remedy = f"{error.remedy}; {hint}" if error.remedy else hint
 
 

@@ -128,7 +128,7 @@ class EngineNames:
         elif self._has_images(earlier):
             tell(
                 f"{ours}, by project: {self._identity.name}. {image_labels.repository(earlier)} stays as it is:"
-                f" {command_form.verb('destroy', habitat, '--earlier-names')} removes it, after asking"
+                f" `{command_form.verb('destroy', habitat, '--earlier-names')}` removes it, after asking"
             )
         else:
             tell(f"{ours}: that is the name of the project, {self._identity.name}, and the habitat's")

@@ -77,7 +77,7 @@ def _fetch_one(project: Project, name: str, container: Container, match: Match, 
     state = match.state
     if match.top is None:
         raise TransferError(
-            match.reason, remedy=f"{command_form.verb('fetch', name)} --repo {shown(state.path)} --into PATH"
+            match.reason, remedy=f"`{command_form.verb('fetch', name)} --repo {shown(state.path)} --into PATH`"
         )
     if state.problem:
         raise TransferError(f"{shown(state.path)} can't be read: {state.problem}")

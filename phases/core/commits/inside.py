@@ -87,7 +87,7 @@ def running_container(project: Project, habitat: Habitat) -> Iterator[Container]
         raise TransferError(
             "it has no container, and so no commits",
             where=habitat.name,
-            remedy=f"{command_form.verb('start', habitat.name)} creates it",
+            remedy=f"`{command_form.verb('start', habitat.name)}` creates it",
         )
     if container.running:
         yield container

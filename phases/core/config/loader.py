@@ -88,7 +88,7 @@ def _name_migrate(name: str, error: ConfigError, layers: Iterable[Tree]) -> None
         return
 
     def hint(key: str) -> str:
-        return f"{key} is of claude-habitat: {command_form.verb('migrate', name)} converts the config"
+        return f"{key} is of claude-habitat: `{command_form.verb('migrate', name)}` converts the config"
 
     for each in (error, *error.others):
         if isinstance(each.where, Origin) and each.where in keys:

@@ -242,14 +242,14 @@ def remove(project: Project, name: str) -> list[str]:
         return []
     if "dockerfile" not in files.document or dockerfile_key.file_name(value) == "Dockerfile":
         where = f"{files.shown}/Dockerfile"
-        remedy = f"{command_form.verb('migrate', name)} comes first"
+        remedy = f"`{command_form.verb('migrate', name)}` comes first"
         raise ConfigError("the habitat is built from it", where=where, remedy=remedy)
     if stale := project.assessments.look(name).stale:
         phase, why = next(iter(stale.items()))
         raise HabitatError(
             f"the Dockerfile stays until the habitat was built without it ({phase}: {why})",
             where=name,
-            remedy=command_form.phase("final", name),
+            remedy=f"`{command_form.phase('final', name)}` builds it",
         )
     removed = ["Dockerfile"]
     (files.folder / "Dockerfile").unlink()

@@ -61,7 +61,7 @@ def split(project: Project, name: str, build_args: Mapping[str, str]) -> Split |
         raise HabitatError(
             f"split, it can't be built, so the files keep the order of the Dockerfile ({error})",
             where=name,
-            remedy=f"{command_form.verb('start', name)} builds it without --split",
+            remedy=f"`{command_form.verb('start', name)}` builds it without --split",
         ) from error
     return Split(divided, differences(before, after))
 

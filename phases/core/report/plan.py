@@ -72,7 +72,7 @@ def unread_dockerfile(project: Project, name: str) -> str:
         return ""
     return printable(
         f"habitats/{name}/{habitat.dockerfile} can't be read here ({problem}), so nothing is built again when an image "
-        f"that it names moves: {command_form.command('forget', f'dockerfile:{name}')} builds it"
+        f"that it names moves: `{command_form.command('forget', f'dockerfile:{name}')}` builds it"
     )
 
 

@@ -161,5 +161,5 @@ def _state(project: Project, name: str, phase: Phase) -> State:
 
 def _reason(project: Project, name: str, phase: Phase, state: State) -> str:
     if state == "failed":
-        return f"it failed: {command_form.verb('debug', printable(name))} opens a shell there"
+        return f"it failed: `{command_form.verb('debug', printable(name))}` opens a shell there"
     return next((reason.text for reason in plan.reasons(project, name, phase)), "")

@@ -97,7 +97,7 @@ def _resume(project: Project, habitat: Habitat, container: Container) -> tuple[C
             project,
             habitat,
             container,
-            f"as changed in its container: {command_form.command('start', '--new')} creates another one",
+            f"as changed in its container: `{command_form.command('start', '--new')}` creates another one",
         )
     return container, container.running
 

@@ -40,9 +40,9 @@ def port_error(project: Project, habitat: Habitat, error: PortRefused) -> StartE
         name = project.names.habitat(other_habitat, project.habitats.names)
         is_found = project.names.of(name) == other_habitat  # not the one of an earlier name
         stop = command_form.verb("stop", name) if is_found else f"docker stop {holder.name}"
-        by, remedy = f" by {holder.name}", f"{stop} frees it"
+        by, remedy = f" by {holder.name}", f"`{stop}` frees it"
     elif holder:
-        by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
+        by, remedy = f" by the container {holder.name}", f"`docker stop {holder.name}` frees it"
     else:
         by, remedy = " by a program on this machine", "stop that program"
     any_port = f"or write {replace(error.port, host=0).written} for one that is free"
@@ -64,7 +64,7 @@ def end_error(
     try:
         log = "\n".join(project.engine.logs(container.id, _LOG_LINES))
     except (NotFound, Conflict):  # it is removed, or is being removed
-        remedy = f"{command_form.verb('start', habitat.name)} makes a new one"
+        remedy = f"`{command_form.verb('start', habitat.name)}` makes a new one"
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy=remedy)
     init = habitat.entry.init_command
     limit, killed = habitat.entry.limits.memory, ""

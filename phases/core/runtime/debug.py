@@ -58,7 +58,7 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
     """
     habitat = project.habitat(name)
     phase, image, failure = _last_failure(project, name)
-    runner = run_shell(terminal, name, f"{command_form.verb('logs', name)} --phase {phase.NAME} shows its output")
+    runner = run_shell(terminal, name, f"`{command_form.verb('logs', name)} --phase {phase.NAME}` shows its output")
     if phase.NAME not in project.assessments.look(name).stale:
         text = f"{phase.NAME} is up to date now: this is an earlier failure"
         project.bus.emit(events.Notice(name, text, warning=True))
@@ -76,7 +76,7 @@ def _last_failure(project: Project, name: str) -> tuple[Phase, Image, Failure]:
     failure = build_failure.read_labels(failed[1].labels) if failed else None
     if failed is None or failure is None:
         snapshot = command_form.verb("shell", name, "--at", "PHASE")
-        remedy = f"{command_form.verb('start', name)} builds it, {snapshot} opens a shell in a snapshot"
+        remedy = f"`{command_form.verb('start', name)}` builds it, `{snapshot}` opens a shell in a snapshot"
         raise StartError("there is no failed phase to debug", where=name, remedy=remedy)
     return *failed, failure
 

@@ -87,7 +87,7 @@ def _report_nothing(project: Project, name: str, *, keep_volumes: bool, only_set
         kinds = "container that was set aside"
     text = f"{name} has no {kinds}: nothing to remove"
     if not only_set_aside and _has_images(project, name):
-        text += f"; {command_form.command('clean', name)} removes its snapshots"
+        text += f"; `{command_form.command('clean', name)}` removes its snapshots"
     project.bus.emit(events.Notice(name, text))
 
 
@@ -95,7 +95,7 @@ def _kept(project: Project, name: str) -> str:
     """Return what is kept of a habitat without containers, with the command that removes its snapshots; "" if none."""
     volumes = "its persistent volumes are kept" if volumes_of(project, name) else ""
     images = (
-        f"its snapshots are kept: {command_form.command('clean', name)} removes them"
+        f"its snapshots are kept: `{command_form.command('clean', name)}` removes them"
         if _has_images(project, name)
         else ""
     )

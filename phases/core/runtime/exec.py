@@ -40,7 +40,7 @@ def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> i
     Returns:
         The exit code of the shell.
     """
-    runner = run_shell(terminal, name, f"{command_form.verb('exec', name)} -- COMMAND runs a command without one")
+    runner = run_shell(terminal, name, f"`{command_form.verb('exec', name)} -- COMMAND` runs a command without one")
     if at:
         opened = open_temporary_session(project, name, at)
     else:
@@ -74,15 +74,15 @@ def _outdated_image(project: Project, name: str) -> str:
     engine_name = project.names.of(name)
     image = project.image_index.tagged(image_labels.final_tag(engine_name))
     if image is None:
-        remedy = f"{command_form.verb('start', name)} builds and starts it"
+        remedy = f"`{command_form.verb('start', name)}` builds and starts it"
         raise StartError("it isn't built yet", where=name, remedy=remedy)
     labels = image.labels
     if (labels.get(image_labels.LABEL_NAME), labels.get(image_labels.LABEL_PHASE)) != (engine_name, "final"):
         raise StartError(
             f"{image_labels.final_tag(engine_name)} is an image that was not built for {name}",
             where=name,
-            remedy=f"{command_form.phase('final', name)} builds it and moves the tag",
+            remedy=f"`{command_form.phase('final', name)}` builds it and moves the tag",
         )
-    text = f"{name} was built from an older config: {command_form.phase('final', name)} rebuilds it"
+    text = f"{name} was built from an older config: `{command_form.phase('final', name)}` rebuilds it"
     project.bus.emit(events.Notice(name, text, warning=True))
     return image.id

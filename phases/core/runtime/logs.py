@@ -29,7 +29,7 @@ def show(project: Project, name: str) -> None:
     if container:
         _show_container(project, name, container)
     elif not phases:
-        text = f"{name} has no logs yet: {command_form.verb('start', name)} builds and starts it"
+        text = f"{name} has no logs yet: `{command_form.verb('start', name)}` builds and starts it"
         project.bus.emit(events.Notice(name, text))
 
 
@@ -43,7 +43,7 @@ def show_phase(project: Project, name: str, phase_name: str) -> None:
         raise StartError(
             f"there is no log of {phase_name}",
             where=name,
-            remedy=f"it was not built here; {command_form.phase(phase_name, name)} builds it",
+            remedy=f"it was not built here; `{command_form.phase(phase_name, name)}` builds it",
         )
     _show_phase(project, name, phases[phase_name])
 
@@ -55,7 +55,7 @@ def follow(project: Project, name: str) -> None:
         raise StartError(
             f"there is no container {container_name(project.names.of(name))}",
             where=name,
-            remedy=f"{command_form.verb('start', name)} creates it",
+            remedy=f"`{command_form.verb('start', name)}` creates it",
         )
     _show_container(project, name, container, follow=True)
 

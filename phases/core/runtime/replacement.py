@@ -163,6 +163,6 @@ def _report_aside(project: Project, name: str, old: Container, aside: str, reaso
     else:
         project.engine.stop(old.id)
         destroy = command_form.verb("destroy", name, "--set-aside")
-        text += f": {destroy} removes such containers, after asking"
+        text += f": `{destroy}` removes such containers, after asking"
     presence.forget(old.id)
     project.bus.emit(events.Notice(name, text))

@@ -64,5 +64,5 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
         session.warn_of_unreachable_ports()
     at = f" at {urls}" if urls else ""
     shell, stop = (command_form.verb(verb, name) for verb in ("shell", "stop"))
-    text = f"{container_name(project.names.of(name))} is running{at}: {shell} opens a shell in it, {stop} stops it"
+    text = f"{container_name(project.names.of(name))} is running{at}: `{shell}` opens a shell in it, `{stop}` stops it"
     project.bus.emit(events.Notice(name, text))

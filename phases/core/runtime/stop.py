@@ -49,7 +49,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
     for text in texts or ([] if used else [f"{container_name(project.names.of(name))} isn't running"]):
         project.bus.emit(events.Notice(name, text))
     if used:
-        raise Conflict("; ".join(used), remedy=f"{command_form.verb('stop', name)} --force stops it anyway")
+        raise Conflict("; ".join(used), remedy=f"`{command_form.verb('stop', name)} --force` stops it anyway")
 
 
 def _running(project: Project, name: str) -> list[Container]:

@@ -153,7 +153,7 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     assert source, "the first phase makes a snapshot"
     image = project.image_index.tagged(image_labels.snapshot_tag(project.names.of(name), source))
     if image is None:
-        remedy = f"{command_form.phase(source.NAME, name)} builds it"
+        remedy = f"`{command_form.phase(source.NAME, name)}` builds it"
         raise StartError(f"there is no snapshot of {source.NAME}", where=name, remedy=remedy)
     if reason := project.assess(name).stale.get(source.NAME):
         text = f"the snapshot of {source.NAME} is out of date ({reason})"

@@ -103,7 +103,7 @@ class Clean(Printing, cmd_clean.Clean):
     def _print_kept(self, name: str, containers: Sequence[str], command: str) -> None:
         it = "it" if len(containers) == 1 else "them"
         self.outstream.write(
-            f"{name}: kept {', '.join(containers)}, which you started; to remove {it} too: {command}\n"
+            f"{name}: kept {', '.join(containers)}, which you started; to remove {it} too: `{command}`\n"
         )
 
     def _print(self, name: str, count: int, scope: str, *, dryrun: bool) -> None:

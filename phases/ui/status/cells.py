@@ -58,7 +58,8 @@ def orphan(left: Orphan) -> Text:
         before = f", as {printable(image_labels.repository(left.engine_name))}"
         commands = [command_form.verb("destroy", name, "--earlier-names")]
     counted = ", ".join(filter(None, parts))
-    return Text.assemble((name, "bold"), f"{before}: {counted}; to remove: {', '.join(commands)}")
+    shown = ", ".join(f"`{command}`" for command in commands)
+    return Text.assemble((name, "bold"), f"{before}: {counted}; to remove: {shown}")
 
 
 def _counted(count: int, kind: str) -> str:

@@ -78,7 +78,7 @@ def show(overview: Overview, stream: IO[str]) -> None:
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
     if not overview.habitats:
         console.print(
-            f"there are no habitats yet: {command_form.command('new', 'NAME')} creates one",
+            f"there are no habitats yet: `{command_form.command('new', 'NAME')}` creates one",
             *_orphans(overview),
             sep="\n",
         )

@@ -71,6 +71,6 @@ def _ask(name: str, question: str) -> bool:
         raise StartError(
             "nothing was removed, since there is no terminal to ask on",
             where=name,
-            remedy=f"{command_form.verb('destroy', name)} --yes removes them",
+            remedy=f"`{command_form.verb('destroy', name)} --yes` removes them",
         )
     return answer

@@ -204,10 +204,10 @@ def _outcome(migration: Migration, *, written: bool) -> Iterator[str]:
     files += ["Dockerfile.rest"] if migration.rest else []
     names = " and ".join([*files, *(layer.shown for layer in migration.layers if layer.text is not None)])
     if not written:
-        yield f"wrote nothing: {command_form.verb('migrate', migration.name)} writes {names}"
+        yield f"wrote nothing: `{command_form.verb('migrate', migration.name)}` writes {names}"
         return
     next_step = "change what is listed above, then " if migration.problems else ""
-    yield f"wrote {names}: {next_step}{command_form.verb('start', migration.name)} builds it"
+    yield f"wrote {names}: {next_step}`{command_form.verb('start', migration.name)}` builds it"
     if migration.backup and migration.changes_config:
         yield f"the old config.yaml is now {migration.backup}"
     if migration.backup_of_rest:
@@ -217,7 +217,7 @@ def _outcome(migration: Migration, *, written: bool) -> Iterator[str]:
             yield f"the old {layer.shown} is now {layer.folder.name}/{layer.backup}"
     if _leaves_dockerfile(migration):
         remove = command_form.verb("migrate", migration.name, "--remove")
-        yield f"{remove} removes the Dockerfile, once the habitat is built"
+        yield f"`{remove}` removes the Dockerfile, once the habitat is built"
 
 
 def _leaves_dockerfile(migration: Migration) -> bool:

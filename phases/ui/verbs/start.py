@@ -54,7 +54,7 @@ def check(name: str, *, detach: bool, cmd: str) -> None:
         raise StartError(
             "--detach runs no command, but --cmd gives one",
             where=name,
-            remedy=f"use one of them, or --detach and then {command_form.verb('exec', name)} -- COMMAND",
+            remedy=f"use one of them, or --detach and then `{command_form.verb('exec', name)} -- COMMAND`",
         )
 
 

@@ -48,7 +48,7 @@ def check(engine: Engine, habitat: Habitat, image: ImageConfig, first: Phase | N
     if image.layers + needed > engine.max_layers:
         name = f"the snapshot before {first.NAME}" if first else f"the image {describe_base_image(habitat)}"
         clean = command_form.command("clean", habitat.name)
-        anew = f"; or {clean}, since a build from base may need fewer" if first else ""
+        anew = f"; or `{clean}`, since a build from base may need fewer" if first else ""
         raise StepError(
             f"{name} has {image.layers} layers, and the habitat adds at least {needed}: the engine takes "
             f"{engine.max_layers}",

@@ -161,8 +161,8 @@ def _not_ready(session: Session, ready: Ready, result: _CheckResult) -> StartErr
     name = session.habitat.name
     # A new container that was to replace another one is removed, so `logs` would show those of the old one.
     is_kept = session.container.name == container_name(session.project.names.of(name))
-    look = f"see {command_form.verb('logs', name)}"
-    hint = look if is_kept else f"look into it with {command_form.verb('shell', name, '--at', 'final')}"
+    look = f"see `{command_form.verb('logs', name)}`"
+    hint = look if is_kept else f"look into it with `{command_form.verb('shell', name, '--at', 'final')}`"
     return StartError(
         f"{name} is not ready after {ready.timeout:g}s: the last check {end}",
         where=ready.origin,
