@@ -91,6 +91,19 @@ def test_command_in_terminal_has_size_keys_and_its_own_exit_code(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("signal", "text"), [("KILL", "Killed"), ("SEGV", "Segmentation fault"), ("TERM", "Terminated")]
+)
+def test_killed_command_in_terminal_is_reported_without_a_line_of_the_program(
+    shell: str, signal: str, text: str
+) -> None:
+    """Bash names the program, its line and what it ran, as if the program had failed."""
+    command = ShellInTerminal(shell, "sh", "-c", f"ulimit -c 0; echo up; kill -{signal} $$")
+    assert command.end() > 128
+    assert command.shown.decode().split("\r\n") in (["up", text, ""], ["up", ""])
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("how", ["Ctrl-Z", "STOP", "alone below a shell"])
 def test_suspended_command_is_reported_and_resumed_as_often_as_it_wants(shell: str, how: str) -> None:
     stop = {"Ctrl-Z": "sleep 1", "STOP": "kill -STOP 0"}.get(how, "sh -c 'kill -STOP $$; exit 0'; true")

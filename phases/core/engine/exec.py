@@ -25,7 +25,8 @@ _SIGNAL = 'kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2"'
 #: What a command with a terminal is started with, and what continues it once it was suspended.
 RUN_IN_TERMINAL = ShellProgram(__file__, "run_in_terminal.sh")
 _RESUME = ShellProgram(__file__, "resume.sh")
-_SUSPEND_GROUP = ShellProgram(__file__, "suspend_group.sh")
+READ_PROCESS = ShellProgram(__file__, "read_process.sh")
+_SUSPEND_GROUP = ShellProgram(__file__, "suspend_group.sh", READ_PROCESS)
 
 # Ctrl-Z as terminals send it, the second on request of a program (the keyboard protocol of kitty).
 _CTRL_Z = (b"\x1a", b"\x1b[122;5u")

@@ -50,6 +50,10 @@ choose_terminal_type
 (set -m) 2>/dev/null || exec "$@"
 set -m
 printf '\000%s;r;%s\000' "$report" $$
+# bash reports a command that a signal has killed, with a line of this program, unless it has a trap for the signal. The
+# command doesn't inherit the trap.
+# shellcheck disable=SC2173 # the trap is for bash, which can't run it
+[ -z "$BASH_VERSION" ] || trap : KILL SEGV BUS ABRT FPE ILL
 # A subshell with exec, since the command may have the name of a builtin. Don't redirect its stderr: bash uses stderr to
 # give the command the terminal.
 (exec "$@")

@@ -4,22 +4,16 @@
 #
 # An agent that reads Ctrl-Z as a key may stop only its own process. A script that waits for it has no
 # job control and doesn't notice, and so neither does run_in_terminal.sh, which waits for that script.
-
-# Read state, process group and foreground group of a process.
-look() {
-    IFS= read -r line <"/proc/$1/stat" || return 1
-    # shellcheck disable=SC2086 # the fields are to become words
-    set -- ${line##*) }
-    state=$1 group=$3 foreground=$6
-}
+#
+# shellcheck disable=SC2154 # read_process.sh sets $state, $group and $foreground
 
 tries=0
 while [ $tries -lt 100 ]; do
-    look "$1" || exit
+    read_process "/proc/$1" || exit
     [ "$group" != "$foreground" ] || exit
     watched=$foreground
     for folder in /proc/[0-9]*; do
-        look "${folder#/proc/}" && [ "$group" = "$watched" ] || continue
+        read_process "$folder" && [ "$group" = "$watched" ] || continue
         case $state in T*) kill -s STOP -- "-$group"; exit ;; esac
     done
     tries=$((tries + 1))

@@ -18,13 +18,15 @@ class ShellProgram:
     Args:
         module: The `__file__` of the module that runs it.
         name: Its file, relative to the folder of the module.
+        functions: A program with functions that it calls, which comes before it.
     """
 
-    def __init__(self, module: str, name: str) -> None:
+    def __init__(self, module: str, name: str, functions: ShellProgram | None = None) -> None:
         self._path = Path(module).parent / name
+        self._functions = functions
 
     @cached_property
     def text(self) -> str:
         comment, program = self._path.read_text(encoding="utf-8").split("\n\n", 1)
         assert all(line.startswith("#") for line in comment.splitlines()), self._path
-        return f"\n{program}"
+        return f"{self._functions.text if self._functions else ''}\n{program}"

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from phases.core.engine.exec import READ_PROCESS
 from phases.core.errors import EngineError
 from phases.core.files.shell_program import ShellProgram
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 #: The environment variable that holds the id of the session, in its commands and their children.
 VARIABLE = "HABITAT_VISIT"
 
-_HANG_UP = ShellProgram(__file__, "hang_up.sh")
+_HANG_UP = ShellProgram(__file__, "hang_up.sh", READ_PROCESS)
 
 # The signals, one after the other, and the seconds that commands have to end after each.
 _STEPS = (("HUP CONT", "", 1.0), ("", "TERM CONT", 1.0), *[("", "KILL", 0.2)] * 5)

@@ -9,16 +9,10 @@
 # ignores SIGHUP (nohup), as after ssh. The command itself, and what has the terminal's foreground, are to be ended.
 # A shell reads a file that has NUL bytes as if they weren't there. Only builtins are used, since the image may have no
 # other programs.
+#
+# shellcheck disable=SC2154 # read_process.sh sets $parent, $group, $session and $foreground
 
 sign=$1 to_all=$2 to_end=$3 sessions=" $4 " groups=" $5 "
-
-# Read parent, group, session and foreground group of the process in $folder.
-look() {
-    IFS= read -r line <"$folder/stat" || return 1
-    # shellcheck disable=SC2086 # the fields are to become words
-    set -- ${line##*) }
-    parent=$2 group=$3 session=$4 foreground=$6
-}
 
 is_begun_by_session() {
     while IFS= read -r line || [ -n "$line" ]; do
@@ -38,14 +32,14 @@ ignores_hangup() {
 # Set "$sessions": commands of an exec have a parent outside of the container.
 find_sessions() {
     for folder in /proc/[0-9]*; do
-        look && [ "$parent" = 0 ] && is_begun_by_session && sessions="$sessions$session "
+        read_process "$folder" && [ "$parent" = 0 ] && is_begun_by_session && sessions="$sessions$session "
     done
 }
 
 # Set "$groups": those of the sessions, but what is in the background and ignores SIGHUP.
 find_groups() {
     for folder in /proc/[0-9]*; do
-        look || continue
+        read_process "$folder" || continue
         case $sessions in *" $session "*) ;; *) continue ;; esac
         [ "$group" = "$session" ] || [ "$group" = "$foreground" ] || ! ignores_hangup || continue
         groups="$groups$group "
@@ -60,7 +54,7 @@ send() {
     [ -n "$4" ] || { find_sessions; find_groups; }
     count=0
     for folder in /proc/[0-9]*; do
-        look || continue
+        read_process "$folder" || continue
         case $sessions in *" $session "*) ;; *) continue ;; esac
         send "$to_all"
         case $groups in *" $group "*) ;; *) continue ;; esac
