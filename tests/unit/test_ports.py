@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_engine import FakeEngine
+from conftest import wait_until
+from fake_engine import Command, FakeEngine
 from unit_helpers import DemoProject, FakeTerminal, load, write
 
 from phases.core.container import listeners
@@ -155,6 +157,31 @@ def test_server_on_loopback_address_of_published_port_is_warned_of(tmp_path: Pat
     assert [text.partition(":")[0] for text in demo.notices() if "its server" in text] == [
         *("port 3000/tcp", "port 3001/tcp", "port 3004/tcp", "port 53/udp")
     ]
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+def test_server_of_entry_command_on_loopback_address_is_warned_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interactive: bool
+) -> None:
+    monkeypatch.setattr("phases.core.runtime.session.ports._PAUSES", (0.01, 0.01, 0.01))
+    demo = built_demo(tmp_path, "3000, 3002")
+    begun, looks = threading.Event(), []
+    warned_meanwhile: list[bool] = []
+
+    def execute(command: Command) -> tuple[int, str] | None:
+        if command.argv[0] == "cat":
+            looks.append(begun.is_set())
+            return 1, SOCKETS if begun.is_set() else ""
+        if "server" in command.argv:
+            begun.set()
+            wait_until(lambda: looks.count(True) > 2)
+            warned_meanwhile.append(any("its server" in text for text in demo.notices()))
+        return None
+
+    demo.engine.on_execute = execute
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal(interactive=interactive), command="server")
+    assert [text.partition(":")[0] for text in demo.notices() if "its server" in text] == ["port 3000/tcp"]
+    assert warned_meanwhile == [not interactive]
 
 
 class EngineWithSockets(FakeEngine):

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:
     """Run a command as USER in WORKDIR, with a terminal or with pipes. Returns its exit code."""
     with open_session(project, name, find_or_start, skip_delay_if_running=True) as session:
+        if session.was_started and session.habitat.entry.ports:
+            from phases.core.runtime.session import ports  # imported late: most habitats publish no port
+
+            ports.report(session)
         return session.run(argv, run_in_tty(terminal) if terminal.interactive else run_piped(terminal))
 
 
@@ -46,8 +50,11 @@ def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> i
     else:
         opened = open_session(project, name, find_or_start, skip_delay_if_running=True)
     with opened as session:
-        if not session.was_started:
-            session.warn_of_unreachable_ports()
+        if session.habitat.entry.ports:
+            from phases.core.runtime.session import ports  # imported late: most habitats publish no port
+
+            report = ports.report if session.was_started else ports.warn_of_unreachable
+            report(session)
         return session.run(SHELL, runner)
 
 

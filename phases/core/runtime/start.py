@@ -50,6 +50,12 @@ def start(
             project.bus.emit(events.Notice(name, text))
             return 0
         argv = ("/bin/sh", "-c", "--", command) if command else SHELL
+        if session.habitat.entry.ports:
+            from phases.core.runtime.session import ports  # imported late: most habitats publish no port
+
+            if session.was_started:
+                ports.report(session)
+            session.companions.append(ports.PortWatch(session, at_once=not terminal.interactive))
         runner = run_in_tty(terminal) if terminal.interactive else run_captured(terminal, is_data=is_given)
         return session.run(argv, runner)
 
@@ -61,7 +67,10 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
         session.check_shell()  # no command follows that would fail
         session.keep_running()
         urls = ", ".join(port.url for port in session.ports)
-        session.warn_of_unreachable_ports()
+        if urls:
+            from phases.core.runtime.session import ports
+
+            ports.warn_of_unreachable(session)
     at = f" at {urls}" if urls else ""
     shell, stop = (command_form.verb(verb, name) for verb in ("shell", "stop"))
     text = f"{container_name(project.names.of(name))} is running{at}: `{shell}` opens a shell in it, `{stop}` stops it"

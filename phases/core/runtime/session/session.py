@@ -67,6 +67,7 @@ class Session(Struct):
         users: The users of the container's image, set when the session has entered it.
         masks: What hides the secrets in the output of its commands.
         companions: What runs on this machine beside its commands.
+        named_ports: The unreachable ports that the person was warned of.
     """
 
     project: Project
@@ -85,11 +86,10 @@ class Session(Struct):
     users: UserDatabase = field(default_factory=lambda: UserDatabase(lambda _: b""))
     masks: list[Mask] = field(default_factory=list)
     companions: list[Companion] = field(default_factory=list)
+    named_ports: set[tuple[str, int]] = field(default_factory=set)
 
     def run(self, argv: Sequence[str], runner: Runner) -> int:
         """Run a command and return its exit code. Raises StartError if the container ended meanwhile."""
-        if self.was_started:
-            self._report_ports()
         name, emit, started = self.habitat.name, self.project.bus.emit, time.monotonic()
         mask = Mask(value.data for value in self.secrets)
         shown = tuple(mask.text(word) for word in argv)
@@ -138,26 +138,6 @@ class Session(Struct):
         """The published ports, with the numbers that the engine chose."""
         current = self.project.engine.container(self.container.id) if self.habitat.entry.ports else None
         return current.ports if current else ()
-
-    def _report_ports(self) -> None:
-        for port in self.ports:
-            text = f"port {port.inside}: {port.url}" + (", also from other machines" if port.is_open else "")
-            self.project.bus.emit(events.Notice(self.habitat.name, text))
-        self.warn_of_unreachable_ports()
-
-    def warn_of_unreachable_ports(self) -> None:
-        """Name each published port whose server listens on 127.0.0.1 in the container: connections to it are reset."""
-        if not (ports := self.ports):
-            return
-        from phases.core.container import listeners  # imported late: most habitats publish no port
-
-        unreachable = listeners.only_on_loopback(self.project.engine, self.container.id)
-        for protocol, inside in sorted({(port.protocol, port.inside) for port in ports} & unreachable):
-            text = (
-                f"port {inside}/{protocol}: its server listens on 127.0.0.1, where no published port leads: "
-                "let it listen on 0.0.0.0"
-            )
-            self.project.bus.emit(events.Notice(self.habitat.name, text, warning=True))
 
     def _report_memory(self, code: int) -> None:
         """Name the memory limit if a command failed since a process was killed there.
