@@ -23,6 +23,7 @@ SNAPSHOT = True
 
 _CLONE = ShellProgram(__file__, "scripts/clone.sh")
 _ADOPT_ORIGIN = ShellProgram(__file__, "scripts/adopt_origin.sh")
+_GIVE_TO_ROOT = ShellProgram(__file__, "scripts/give_to_root.sh")
 
 _REMEDIES = {
     127: "install git in setup, or use a base image that has it",
@@ -51,6 +52,7 @@ def slice(habitat: Habitat) -> Json:
                 "url": repo.url,
                 **({"submodules": True} if repo.submodules else {}),
                 **({} if repo.lfs is None else {"lfs": repo.lfs}),
+                **({} if repo.writable else {"writable": False}),
             }
             for repo in habitat.repos
         ],
@@ -101,6 +103,7 @@ def plan(habitat: Habitat) -> list[Step]:
             )
             for command in repo.setup
         ]
+        steps += _give_to_root(habitat, repo, user)
     return steps
 
 
@@ -116,6 +119,16 @@ def _adopt_origin(repo: RepoClone, user: str, bundle: str) -> Iterator[Step]:
     title = f"the remote of {repo.path}"
     follows = _WORDS[not (repo.branch or repo.ref)]
     yield Run(user, _ADOPT_ORIGIN.text, repo.origin, title, args=(repo.path, bundle, follows), workdir="/", ends=True)
+
+
+def _give_to_root(habitat: Habitat, repo: RepoClone, user: str) -> Iterator[Step]:
+    """Yield the step after which only root can write to a clone, if the config says so."""
+    if not repo.writable:
+        home = habitat.env.get("HOME", "") if user == habitat.user and "HOME" in habitat.env.values else ""
+        args = (repo.path, user, home or "")
+        yield Run(
+            "root", _GIVE_TO_ROOT.text, repo.origin, f"the owner of {repo.path}", args=args, workdir="/", ends=True
+        )
 
 
 def _mounted_remedy(habitat: Habitat, repo: RepoClone) -> str:

@@ -548,6 +548,13 @@ PLACES = (
         )
         for key in ("submodules", "lfs")
     ),
+    Place(  # false adds a script, whose arguments are a path and a name
+        "repos.writable",
+        _repo("writable"),
+        lambda habitat: str(habitat.repos[0].writable).lower(),
+        ALL,
+        more={"true": True, "no": False},
+    ),
     Place(
         "repos.owner",
         _repo("owner"),

@@ -124,12 +124,12 @@ class RepoClone(Struct, frozen=True):
         branch, ref: A branch, or a tag or a commit; both "" for the default branch.
         depth: The number of commits, 0 for all.
         owner, setup: NAME or NAME:GROUP, "" for USER; the scripts that this user runs in `path`.
-        origin: Its line.
-        token: The name of the secret for HTTPS, "" for none.
+        origin, token: Its line; the name of the secret for HTTPS, "" for none.
         known_hosts: The file with the host keys to trust, None if the repository doesn't use the host's SSH agent.
         submodules: Whether its submodules are fetched, too. None leaves them out with a notice.
         lfs: Whether its files in Git LFS are fetched. None leaves that to the image's git.
         local: The folder of a repository of this machine that `url` names, None for another URL.
+        writable: Whether its files stay the owner's. Otherwise root gets them after `setup`.
     """
 
     url: str
@@ -145,6 +145,7 @@ class RepoClone(Struct, frozen=True):
     submodules: bool | None = None
     lfs: bool | None = None
     local: Path | None = None
+    writable: bool = True
 
 
 class TestScript(Struct, frozen=True):

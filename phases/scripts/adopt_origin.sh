@@ -3,7 +3,8 @@
 # branch of the repository itself, since a bundle doesn't say which one that is.
 #
 # The file $2.origin has the URL for the remote, or an empty line for none, then the branch. Without a remote, the
-# branches of the bundle are branches of the clone.
+# branches of the bundle are branches of the clone. They are also kept as host/BRANCH: so one can tell what was cloned
+# from what was committed since.
 
 path=$1 bundle=$2 follows=$3
 case $path in "~"*) path=$HOME${path#"~"} ;; esac
@@ -20,5 +21,6 @@ if [ -n "$origin" ]; then
 else
     git fetch --quiet --update-head-ok "$bundle" "refs/heads/*:refs/heads/*"
     git remote remove origin
+    git fetch --quiet "$bundle" "+refs/heads/*:refs/remotes/host/*"
 fi
 rm -f "$bundle" "$bundle.origin"

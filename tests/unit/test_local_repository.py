@@ -17,7 +17,7 @@ from phases.core.eject.command import eject
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import git_bundle
 from phases.core.report import plan
-from phases.protocol import CopyRepository
+from phases.protocol import CopyRepository, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,3 +203,117 @@ def test_ejected_folder_has_the_bundle(project: Path, tmp_path: Path) -> None:
     eject(demo.project, "demo", str(tmp_path / "out"))
     bundles = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.read_bytes()[:4] == b"# v2"]
     assert len(bundles) == 1
+
+
+def config_of(url: object, more: str = "") -> str:
+    return f"base_image: base:1\nrepos: [{{url: '{url}', path: /work/app{more}}}]\n"
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_absolute_path_with_a_repository_on_this_machine_names_it(project: Path, tmp_path: Path, prefix: str) -> None:
+    other = repository(tmp_path / "an other")
+    url = f"{prefix}{str(other).replace(' ', '%20' if prefix else ' ')}"
+    if prefix:
+        assert load(project, config_of(url)).repos[0].local == other
+    else:
+        with pytest.raises(ConfigError, match="without spaces"):
+            load(project, config_of(url))
+    assert load(project, config_of(f"{prefix}{project}")).repos[0].local == project
+
+
+def test_absolute_path_that_a_volume_has_or_that_is_no_repository_here_is_the_habitats(
+    project: Path, tmp_path: Path
+) -> None:
+    other = repository(tmp_path / "other")
+    (project / "habitats/demo/data").mkdir(parents=True)
+    volume = f"volumes: [{{source: data, dest: {tmp_path}, readonly: true}}]\n"
+    assert load(project, config_of(other) + volume).repos[0].local is None
+    assert load(project, config_of("/srv/git/nothing.git")).repos[0].local is None
+    (other / "deep").mkdir()
+    assert load(project, config_of(other / "deep")).repos[0].local is None
+
+
+def test_bare_repository_is_cloned(project: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--bare", str(project), "bare.git")
+    bare = tmp_path / "bare.git"
+    assert load(project, config_of(bare)).repos[0].local == bare
+    bundle = git_bundle.write(bare, tmp_path / "bundle")
+    assert bundle == ("https://example.org/app.git", "main", 0)
+    clone(tmp_path / "bundle", tmp_path / "clone", *bundle[:2])
+    assert (tmp_path / "clone/one").read_text() == "one\n"
+
+
+def test_origin_on_this_machine_is_followed_to_its_server_or_left_out(project: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", str(project), "second")
+    git(tmp_path, "clone", "-q", f"file://{tmp_path}/second", "third")
+    assert git_bundle.write(tmp_path / "third", tmp_path / "bundle").origin == "https://example.org/app.git"
+    git(project, "remote", "remove", "origin")
+    assert git_bundle.write(tmp_path / "third", tmp_path / "bundle2").origin == ""
+    git(tmp_path / "third", "remote", "set-url", "origin", "../gone")
+    assert git_bundle.write(tmp_path / "third", tmp_path / "bundle3").origin == ""
+
+
+def test_clone_without_remote_keeps_what_was_cloned_apart_from_new_commits(project: Path, tmp_path: Path) -> None:
+    git(project, "remote", "remove", "origin")
+    bundle = git_bundle.write(project, tmp_path / "bundle")
+    clone(tmp_path / "bundle", tmp_path / "clone", *bundle[:2])
+    commit(tmp_path / "clone", "two")
+    assert git(tmp_path / "clone", "rev-list", "--count", "--branches", "--not", "--remotes") == "1"
+    assert git(tmp_path / "clone", "remote") == ""
+
+
+@pytest.mark.parametrize("name", ["evil", "a=b"])
+def test_filter_of_the_repository_does_not_run(project: Path, tmp_path: Path, name: str) -> None:
+    """An agent can write it, if the repository is mounted."""
+    program = write(tmp_path, "program", f"#!/bin/sh\ntouch {tmp_path}/ran\ncat\n")
+    program.chmod(0o755)
+    with (project / ".git/config").open("a") as config:
+        config.write(f'[filter "{name}"]\n clean = {program}\n')
+    (project / ".git/info/attributes").write_text(f"* filter={name}\n")
+    (project / "one").write_text("changed\n")
+    bundle = git_bundle.write(project, tmp_path / "bundle")
+    assert bundle.uncommitted == (0 if "=" in name else 1)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_read_only_clone_is_given_to_root_after_its_setup(project: Path) -> None:
+    steps = p08_repos.plan(load(project, config_of(".", ", writable: false, setup: [make]")))
+    last = steps[-1]
+    assert isinstance(last, Run)
+    assert (last.user, last.args) == ("root", ("/work/app", "agent", ""))
+    assert isinstance(steps[-2], Run)
+    assert steps[-2].title == "setup of /work/app"
+    steps = p08_repos.plan(load(project, config_of(".", ", writable: false").replace("/work/app", "~/app")))
+    assert isinstance(steps[-1], Run)
+    assert steps[-1].args == ("~/app", "agent", "")
+
+
+def test_read_only_clone_needs_a_user_other_than_root(project: Path) -> None:
+    with pytest.raises(ConfigError, match="USER is root"):
+        load(project, "base_image: b\nenv: [USER=root]\nrepos: [{url: ., path: /a, writable: false}]\n")
+
+
+@pytest.mark.guarantee("read-only-clone-belongs-to-root")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+def test_files_of_read_only_clone_are_roots_and_readable(tmp_path: Path) -> None:
+    target = repository(tmp_path / "clone")
+    secret = write(target, "deep/file", "x")
+    secret.chmod(0o666)
+    (target / "deep").chmod(0o700)
+    outside = write(tmp_path, "outside", "x")
+    os.chown(outside, 12345, 12345)
+    (target / "link").symlink_to(outside)
+    for path in (secret, target / "deep"):
+        os.chown(path, 12345, 12345)
+    passwd = f"odd:x:1:1::{tmp_path}/none:/bin/sh\nagent:x:12345:12345:an agent:{tmp_path}:/bin/sh\n"
+    (tmp_path / "passwd").write_text(passwd)
+    script = p08_repos._GIVE_TO_ROOT.text.replace("/etc/passwd", str(tmp_path / "passwd"))
+    env = {"PATH": os.environ["PATH"], "GIT_CONFIG_SYSTEM": str(tmp_path / "gitconfig")}
+    command = ["/bin/sh", "-e", "-c", "--", script, "sh", "~/clone", "agent", ""]
+    subprocess.run(command, env=env, check=True)
+    assert [(path.stat().st_uid, oct(path.stat().st_mode & 0o777)) for path in (secret, target / "deep")] == [
+        (0, "0o644"),
+        (0, "0o755"),
+    ]
+    assert outside.stat().st_uid == 12345
+    assert git(tmp_path, "config", "--file", str(tmp_path / "gitconfig"), "safe.directory") == str(target)

@@ -480,6 +480,7 @@ EDITS = {
     "repos.depth": ("path: /r", "path: /r, depth: 1", "repos"),
     "repos.submodules": ("path: /r", "path: /r, submodules: true", "repos"),
     "repos.lfs": ("path: /r", "path: /r, lfs: false", "repos"),
+    "repos.writable": ("path: /r", "path: /r, writable: false", "repos"),
     "repos.owner": ("path: /r", "path: /r, owner: root", "repos"),
     "repos.setup": ("path: /r", "path: /r, setup: [x]", "repos"),
     "verify-fs": ("[/x]", "[/x, /y]", "verify"),

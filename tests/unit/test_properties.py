@@ -327,6 +327,7 @@ CONFIGS = st.fixed_dictionaries(
                     "depth": st.integers(0, 3),
                     "submodules": st.booleans(),
                     "lfs": st.booleans(),
+                    "writable": st.booleans(),
                     "setup": st.lists(TEXT),
                 },
             ),

@@ -6,13 +6,18 @@ be an expression or a refspec.
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from phases.core.config.mounts.mountable_paths import within
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from phases.core.config.schema import RepoKeys
     from phases.core.config.scope import Scope
@@ -78,20 +83,28 @@ def check_credentials(word: str) -> None:
         raise GitValueError(f"there is {credential} in the {{}}", _INSTEAD)
 
 
-def local_repository(scope: Scope, i: int, entry: RepoKeys, url: str) -> Path | None:
+def local_repository(scope: Scope, i: int, entry: RepoKeys, url: str, dests: Iterable[str] = ()) -> Path | None:
     """Return the folder of the repository of this machine that an entry of `repos:` names, None for another URL.
 
-    It is the repository that the path is in: `.` in .habitats/api/config.yaml is the project around it.
+    It is the repository that the path is in: `.` in .habitats/api/config.yaml is the project around it. An absolute
+    path is one of the habitat, unless this machine has a repository there, and no volume has the path.
 
     Raises:
         ConfigError: There is none, or the entry has keys that need a server.
     """
-    if not _LOCAL.match(url):
+    is_absolute = url.startswith(("/", "file:///"))
+    if not (_LOCAL.match(url) or is_absolute):
         return None
     from phases.core.files import git_bundle  # imported late: most habitats copy no local repository
 
-    path = scope.host_path(url, "repos", i, "url").path
-    top = git_bundle.top_of(path)
+    if is_absolute:
+        path = Path(unquote(url.removeprefix("file://")) if url.startswith("file:") else url)
+        is_inside = any(within(posixpath.normpath(path), dest) for dest in dests)
+        if is_inside or not (os.path.lexists(path / ".git") or git_bundle.is_bare(path)):
+            return None
+    else:
+        path = scope.host_path(url, "repos", i, "url").path
+    top = path if git_bundle.is_bare(path) else git_bundle.top_of(path)
     if not top:
         remedy = "run `git init` there and commit, or write a URL"
         raise ConfigError(f"repos: {url!r} is in no git repository", where=scope.at("repos", i, "url"), remedy=remedy)

@@ -111,13 +111,13 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         env=scope.env,
         user_ids=user_ids,
         files=sections.files(scope, config.files, secret_files, points, "files"),
-        volumes=volumes.volumes(scope, config.volumes),
+        volumes=(mounts := volumes.volumes(scope, config.volumes)),
         secrets=secrets,
         secret_files=secret_files,
         caches=caches.caches(scope, config.caches),
         setup=sections.setup(scope, config.setup),
         hooks=hook_commands,
-        repos=sections.repos(scope, config.repos, secrets),
+        repos=sections.repos(scope, config.repos, secrets, [mount.dest for mount in mounts]),
         required=sections.required(scope, config.verify_fs.required_files),
         tests=sections.tests(
             scope, config.tests, has_init=bool(config.entry.init_command.strip()) or scope.is_wrong("entry")

@@ -22,7 +22,7 @@ from phases.core.json_types import dotted
 from phases.core.model import FileCopy, RepoClone, TestScript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from phases.core.config.scope import Scope
     from phases.core.hooks import When
@@ -166,17 +166,19 @@ def _hook(scope: Scope, i: int, entry: schema.HookKeys, points: Points) -> list[
     return [HookCommand(point, command, dotted(*key, j), description) for j, command in enumerate(own)]
 
 
-def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
-    """Return the entries of `repos:`, whose tokens are among `secrets`."""
-    return scope.each(("repos",), entries, lambda i, entry: _repo(scope, i, entry, secrets))
+def repos(
+    scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Secret], dests: Collection[str] = ()
+) -> tuple[RepoClone, ...]:
+    """Return the entries of `repos:`, whose tokens are among `secrets`. dests: where volumes are mounted."""
+    return scope.each(("repos",), entries, lambda i, entry: _repo(scope, i, entry, secrets, dests))
 
 
-def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret]) -> RepoClone:
-    (words, local), path, owner, _, known_hosts = scope.problems.all(
+def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret], dests: Collection[str]) -> RepoClone:
+    words, path, owner, _, known_hosts = scope.problems.all(
         lambda: _git_words(scope, i, entry),
         lambda: scope.habitat_path(entry.path, "repos", i, "path"),
         lambda: scope.owner(entry.owner, "repos", i, "owner"),
-        lambda: _check_depth(scope, i, entry.depth),
+        lambda: _check_numbers(scope, i, entry),
         lambda: config_secrets.known_hosts(scope, i, entry),
     )
     user = owner.partition(":")[0] or scope.user
@@ -191,12 +193,13 @@ def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret
         known_hosts=known_hosts,
         submodules=None if entry.submodules is UNSET else entry.submodules,
         lfs=None if entry.lfs is UNSET else entry.lfs,
-        local=local,
+        local=git_refs.local_repository(scope, i, entry, words["url"], dests),
+        writable=entry.writable,
     )
 
 
-def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> tuple[dict[str, str], Path | None]:
-    """Return url, branch and ref, and the folder of a repository of this machine. Raises ConfigError."""
+def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> dict[str, str]:
+    """Return url, branch and ref. Raises ConfigError."""
     if entry.branch and entry.ref:
         where = scope.at("repos", i)
         raise ConfigError(f"repos[{i}] has both branch and ref", where=where, remedy="keep one of them")
@@ -206,13 +209,16 @@ def _git_words(scope: Scope, i: int, entry: schema.RepoKeys) -> tuple[dict[str, 
     for key, word in words.items():
         check = git_refs.check_url if key == "url" else git_refs.check_ref
         _check(check, word, scope, i, key)
-    return words, git_refs.local_repository(scope, i, entry, words["url"])
+    return words
 
 
-def _check_depth(scope: Scope, i: int, depth: int) -> None:
-    if not 0 <= depth < 2**31:
+def _check_numbers(scope: Scope, i: int, entry: schema.RepoKeys) -> None:
+    if not 0 <= entry.depth < 2**31:
         rule, remedy = f"a number of commits from 1 to {2**31 - 1}", "leave the key out to get all commits"
-        raise scope.wrong_value(depth, rule, remedy, "repos", i, "depth")
+        raise scope.wrong_value(entry.depth, rule, remedy, "repos", i, "depth")
+    if not entry.writable and scope.user == "root":
+        problem, remedy = "repos: USER is root, who can write to every file", "set another USER, or leave writable out"
+        raise ConfigError(problem, where=scope.at("repos", i, "writable"), remedy=remedy)
 
 
 def _check(check: Callable[[str], None], word: str, scope: Scope, i: int, key: str) -> None:

@@ -6,6 +6,7 @@ Only branches and tags are in it: no hooks, no config and no stash, and nothing 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ class Bundle(NamedTuple):
     """A bundle.
 
     Attributes:
-        origin: The URL that the repository itself was cloned from; "" if it has none, or one with a password.
+        origin: The URL of a server that the repository was cloned from; "" if there is none, or one with a password.
         branch: The branch that is checked out, "" for none.
         uncommitted: The number of changed and new files outside of `.habitats/`, which the bundle doesn't have.
     """
@@ -42,6 +43,11 @@ def top_of(folder: Path) -> Path | None:
     """Return the folder of the repository that a folder is in, None if it is in none."""
     real = Path(os.path.realpath(folder))
     return next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), None)
+
+
+def is_bare(folder: Path) -> bool:
+    """Return whether a folder is a repository without files of its own."""
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
 
 
 def origin_of(folder: Path) -> str:
@@ -95,12 +101,33 @@ def write(top: Path, target: Path) -> Bundle:
     """
     _check(top)
     _git(top, "bundle", "create", "--quiet", str(target), "HEAD", "--branches", "--tags")
-    origin = _git(top, "config", "--default", "", "remote.origin.url")
-    changes = _git(
-        top, "status", "--porcelain", "--ignore-submodules=all", "--", ":/", f":(exclude,top){layout.HIDDEN}"
-    )
+    origin = _origin_url(top, _MOST_CLONES)
     branch = _git(top, "branch", "--show-current")
-    return Bundle("" if url_credentials.credential_in(origin) else origin, branch, len(changes.splitlines()))
+    return Bundle("" if url_credentials.credential_in(origin) else origin, branch, _uncommitted(top))
+
+
+def _origin_url(repository: Path, depth: int) -> str:
+    """Return the URL of a repository's remote; if that is a repository of this machine, the URL of its remote."""
+    url = _git(repository, "config", "--default", "", "remote.origin.url")
+    if not re.match(r"[/.~]|file://", url):
+        return url
+    try:
+        path = repository / Path(url.removeprefix("file://")).expanduser()
+        return _origin_url(path, depth - 1) if depth and path.is_dir() else ""
+    except (StepError, RuntimeError):  # it is no repository any more, or there is no such user
+        return ""
+
+
+def _uncommitted(top: Path) -> int:
+    """Return the number of changed and new files. A filter of the config, which is a program, isn't run."""
+    if _git(top, "rev-parse", "--is-inside-work-tree") != "true":
+        return 0
+    keys = re.findall(r"^filter\..*(?=\n)", _git(top, "config", "--null", "--list").replace("\0", "\n\n"), re.MULTILINE)
+    if any("=" in key for key in keys):
+        return 0  # -c can't change it
+    off = [word for key in keys for word in ("-c", f"{key}=")]
+    words = ("status", "--porcelain", "--ignore-submodules=all", "--", ":/", f":(exclude,top){layout.HIDDEN}")
+    return len(_git(top, *off, *words).splitlines())
 
 
 def _check(top: Path) -> None:

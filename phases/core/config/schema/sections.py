@@ -107,7 +107,9 @@ class HookKeys(CommandsKeys, kw_only=True, frozen=True):
 class RepoKeys(Mapping, kw_only=True, frozen=True):
     """A git repository that is cloned into the habitat."""
 
-    url: Annotated[str, key("https://…, ssh://… or the like, without a password; `.`, ./… or ~/…: on this machine.")]
+    url: Annotated[
+        str, key("https://…, ssh://… or the like, without a password; a path: a repository of this machine.")
+    ]
     path: Annotated[str, key("Absolute, or relative to WORKDIR; may be WORKDIR itself.")]
     branch: Annotated[str, key("Default: the remote's default branch.")] = ""
     ref: Annotated[str, key("A tag or a commit, instead of a branch.")] = ""
@@ -115,6 +117,9 @@ class RepoKeys(Mapping, kw_only=True, frozen=True):
     submodules: Annotated[Choice, key("Whether to fetch its submodules. Default: no, with a notice.")] = UNSET
     lfs: Annotated[Choice, key("Whether to fetch files in Git LFS. Default: if the image's git does.")] = UNSET
     owner: Annotated[str, key("NAME or NAME:GROUP, who clones it. Default: USER.")] = ""
+    writable: Annotated[bool, key("false gives its files to root: USER can read, not change them. Default: true.")] = (
+        True
+    )
     token: Annotated[
         str, key("A secret with the phase repos, and `start: true` for pull and push; for this URL's host only.")
     ] = ""
