@@ -251,5 +251,5 @@ def test_entry_files_are_written_through_no_link_of_user(attacked_habitat: Attac
     assert habitat.doit(f"stop:{name}").code == 0
     result = habitat.doit(f"start:{name}", "--detach")
     assert result.code
-    assert "/tree is a link to /data that USER may have made: remove the link in the habitat" in result.out
+    assert "/tree is a link to /data that USER may have made: start it without this entry" in result.out
     assert sorted(path.name for path in habitat.data.iterdir()) == ["victim"]

@@ -13,6 +13,7 @@ from phases.core.errors import ConfigError, HabitatError
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import stop as runtime_stop
+from phases.core.runtime.persistence import unkept
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ def test_entry_files_reach_persistent_volume(tmp_path: Path) -> None:
     assert there["/home/agent/.kept/sub"].uid == 1000
 
 
+def test_entry_files_are_no_work_that_a_new_container_lacks(tmp_path: Path) -> None:
+    demo = demo_with(tmp_path, "entry: {files: [{source: note, dest: ~/n}, {source: tree, dest: ~/t}], command: x}\n")
+    there = start(demo)
+    assert {"/home/agent/n", "/home/agent/t/sub/one"} <= there.keys()
+    habitat = demo.project.habitat("demo")
+    assert unkept.work_of(demo.project, habitat, demo.container()).files == 0
+    there["/home/agent/t/mine"] = Node("file", content=b"work")
+    assert unkept.work_of(demo.project, habitat, demo.container()).files == 1
+
+
 # What USER may have left in a container that stopped
 
 
@@ -143,7 +154,7 @@ def test_entry_files_behind_planted_link_are_refused(tmp_path: Path, text: str, 
     error = error_of_start(demo)
     assert error.startswith("habitats/demo/config.yaml:2: ")
     assert link in error
-    assert error.endswith("remove the link in the habitat, or write another dest")
+    assert error.endswith("start it without this entry and remove the link, or write another dest")
     assert not demo.container().running
     assert {path: node for path, node in nodes(demo).items() if path.startswith("/etc")} == etc
 

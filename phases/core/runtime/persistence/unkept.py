@@ -45,6 +45,11 @@ def work_of(project: Project, habitat: Habitat, container: Container, *, on_volu
     """Return the work that a container has (see `work_in`), or why its changes can't be listed."""
     try:
         changes = unkept_changes(project.engine.changes(container.id), container)
+        if habitat.entry.files:
+            from phases.core.runtime.session import entry_files  # imported late: many habitats have none
+
+            copied = entry_files.paths_in(project, habitat, container)  # each start copies them again
+            changes = [change for change in changes if change.path not in copied]
         return work_in(project, habitat, container, changes, on_volumes=on_volumes)
     except EngineUnreachable:
         raise

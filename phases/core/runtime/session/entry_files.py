@@ -48,6 +48,9 @@ class _Mounts(MountedFolders):
 class _Target:
     """A container in which nothing runs, so that nobody replaces a folder by a link between a check and a write.
 
+    Only a process in an earlier container that somebody still uses could do so, on a persistent volume of both. The
+    engine follows no link out of the container, so a file of the config would be put elsewhere in this container.
+
     steps.copy puts files into it.
     """
 
@@ -88,12 +91,19 @@ def copy_into(project: Project, habitat: Habitat, container: Container) -> None:
             steps.copy(target, p06_files.copy_file(habitat, copy))
         target.send()
     except LinkInTheWay as error:
-        error.remedy = "remove the link in the habitat, or write another dest"
+        error.remedy = "start it without this entry and remove the link, or write another dest"
         raise
     finally:
         target.discard()
     record = {"container": container.id, "files": [_state(habitat, copy) for copy in habitat.entry.files]}
     atomic.write_if_changed(_record_file(project, habitat), json.dumps(record).encode())
+
+
+def paths_in(project: Project, habitat: Habitat, container: Container) -> set[str]:
+    """Return the paths that each start of a container copies. They may have links in them. Raises ConfigError."""
+    users = users_of_image(project, habitat, container)
+    copied = [entry for copy in habitat.entry.files for entry in p06_files.copy_file(habitat, copy).entries]
+    return {users.expand(entry.dest, entry.owner, entry.origin) for entry in copied}
 
 
 def report_changes(project: Project, habitat: Habitat, container: Container) -> None:
