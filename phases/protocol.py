@@ -222,7 +222,7 @@ class Phase(Protocol):
 
     @property
     def DESCRIPTION(self) -> str:  # noqa: N802
-        """The description that `doit list` shows."""
+        """The description that `habitat list` shows."""
 
     @property
     def SNAPSHOT(self) -> bool:  # noqa: N802

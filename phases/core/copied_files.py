@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 #: What phase 6 leaves out of a layer's folder, since it is config or another phase uses it.
 NOT_IN_PHASE_6 = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
 
-#: The Dockerfile that `doit migrate` writes.
+#: The Dockerfile that `habitat migrate` writes.
 DOCKERFILE_REST = "Dockerfile.rest"
 
-#: The end of the name of a file that `doit migrate` keeps. Further copies have a number behind it.
+#: The end of the name of a file that `habitat migrate` keeps. Further copies have a number behind it.
 BEFORE_MIGRATION = ".before-migration"
 
 #: Patterns for the copies that it keeps.
@@ -74,7 +74,7 @@ def dockerfile_context(habitat: Habitat) -> DockerContext:
 
     def ignore() -> Ignore:
         ignore = dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", *MIGRATION_BACKUPS)
-        # `doit migrate --remove` removes the Dockerfile, and must not build the image again.
+        # `habitat migrate --remove` removes the Dockerfile, and must not build the image again.
         return ignore.also("/Dockerfile") if habitat.dockerfile == DOCKERFILE_REST else ignore
 
     items = _tree(habitat, "context", habitat.folder, ignore, exact=True)

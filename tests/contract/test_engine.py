@@ -96,11 +96,12 @@ class EngineUnderTest:
         self.engine.remove(container)
         return image
 
-    def is_size(self, told: int, size: int) -> bool:
-        """Whether `told` is what takes so many bytes. Podman counts what is around them as well: the heads and ends of
-        archives, and configs.
+    def is_size(self, reported: int, size: int) -> bool:
+        """Return whether a size that the engine reported is that of so many bytes.
+
+        Podman also counts the heads and ends of archives, and configs.
         """
-        return size <= told < size + (4096 if isinstance(self.engine, Podman) else 1)
+        return size <= reported < size + (4096 if isinstance(self.engine, Podman) else 1)
 
     def refused(self) -> AbstractContextManager[Any]:
         """What an archive that leads out of its folder comes to. Podman unpacks it, in the folder."""

@@ -355,7 +355,7 @@ def test_output_lines_appear_immediately(two_habitats: TwoHabitats) -> None:
     assert "    behind the gate\n" in result
 
 
-# Told to stop
+# Stopped by a signal
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

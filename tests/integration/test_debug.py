@@ -24,7 +24,7 @@ echo half >~/half
 cat /run/secrets/T /data/note
 [ -e ~/mended ]
 echo whole"""
-SAID = "it's $HOME ada \\ $ /work"
+PRINTED = "it's $HOME ada \\ $ /work"
 
 CONFIG = """
     base_image: {base}
@@ -80,7 +80,7 @@ def test_debug_again_runs_failed_command_as_build_did(failing_habitat: FailingHa
     assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
     script = b"id -un; pwd; cat ~/half; echo $COLOUR $T; again; echo code $?; touch ~/mended; cd /; again; exit 5\n"
     code, out, err = failing_habitat.debug(script)
-    ran = [SAID, "s3cret-wordfrom the volume"]
+    ran = [PRINTED, "s3cret-wordfrom the volume"]
     assert (code, out.splitlines()) == (
         5,
         ["ada", "/work", "half", "red s3cret-word", *ran, "code 1", *ran, "whole"],

@@ -34,7 +34,7 @@ WALK = sorted(folder.name for folder in CASES.iterdir() if folder.is_dir())
 WALK = WALK if os.environ.get("HABITATS_EJECT") == "all" else ["odd-names"]
 
 #: What commands of a case write of where they run: HOSTNAME, and their own group among the further ones.
-TOLD = {"alpine-adduser": ["/home/dev/made"]}
+KNOWN_DIFFERENCES = {"alpine-adduser": ["/home/dev/made"]}
 
 PROXY = "http://proxy.test:3128"
 
@@ -91,7 +91,7 @@ def test_ejected_habitat_built_by_docker_equals_original(
     _lay_out(folder, project, name)
     result = build_ejected("--volumes")
     assert result.code == 0, result.out
-    assert differences(_built(project, name), name, ignoring=TOLD.get(case, ())) == []
+    assert differences(_built(project, name), name, ignoring=KNOWN_DIFFERENCES.get(case, ())) == []
 
 
 @pytest.mark.guarantee("ejected-image-is-equal")

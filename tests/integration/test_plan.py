@@ -78,8 +78,8 @@ def habitat(saved: SavedHabitat) -> FullHabitat:
     return saved.restore()
 
 
-#: The changes that build something (full_habitat holds them), and what is said of each.
-SAID = {
+#: The changes that build something (full_habitat holds them), and the reason that a plan gives for each.
+REASONS = {
     "command": "entry.command: ",
     "script_of_a_test": "tests/passes.sh: changed",
     "required_path": "verify-fs.required_files[1]: added (/etc/passwd)",
@@ -120,7 +120,7 @@ def test_plan_names_exactly_the_phases_that_build_runs(
     before = state(habitat)
     printed = plan(habitat)
     assert state(habitat) == before
-    expected = SAID[change.__name__].replace("NAME", habitat.name).replace("BASE", habitat.base)
+    expected = REASONS[change.__name__].replace("NAME", habitat.name).replace("BASE", habitat.base)
     assert printed.code == 1
     assert printed.why[first][0].startswith(expected), printed.out
     assert next(iter(printed.why)) == first

@@ -1,4 +1,4 @@
-"""Told to stop, by a signal or by a reader that has enough: what is left, what is said, and how soon."""
+"""Runs that are stopped, by a signal or by a reader that has enough: what they leave and print, and how soon."""
 
 from __future__ import annotations
 

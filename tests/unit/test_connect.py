@@ -1,4 +1,4 @@
-"""Which engine is asked, and what is said where that leads to none."""
+"""The engine that a run uses, and the error if there is none."""
 
 from __future__ import annotations
 

@@ -258,8 +258,8 @@ def test_secret_of_any_phase_with_hooks_is_seen_by_them(tmp_path: Path, phase: s
 def test_ejected_hooks_stand_at_their_phase_and_leave_user(tmp_path: Path) -> None:
     text = hooks_around("env", "repos", "final")
     rows = writer.write_dockerfile(load(tmp_path, BASE + text)).dockerfile.splitlines()
-    said = [match[1] for row in rows if (match := re.search(r'"(say [a-z ]+)"', row))]
-    assert said == [f"say {when} {phase}" for phase in ("env", "repos", "final") for when in ("before", "after")]
+    printed = [match[1] for row in rows if (match := re.search(r'"(say [a-z ]+)"', row))]
+    assert printed == [f"say {when} {phase}" for phase in ("env", "repos", "final") for when in ("before", "after")]
     assert [row for row in rows if row.startswith("USER ")][-1] == "USER dev"
 
 

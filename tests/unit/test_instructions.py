@@ -125,7 +125,7 @@ def test_start_that_cannot_write_instructions_is_an_error_with_line(tmp_path: Pa
         start(project)
 
 
-def test_instructions_below_volume_are_not_written_and_said(tmp_path: Path) -> None:
+def test_instructions_below_volume_are_not_written_with_a_notice(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/data/x")
     project, written = demo(tmp_path, f"instructions: One.\nvolumes: [./data:/home/agent/.agent]\n{FILES}")
     start(project)

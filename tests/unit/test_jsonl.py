@@ -1,4 +1,4 @@
-"""What `doit -r jsonl` writes: lines, whatever is in them and whoever writes them, and what they tell."""
+"""The lines of `-r jsonl`: whole ones, whatever they hold and whichever process writes them, and their records."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def signal_once_full(pipe: int) -> None:
 def test_jsonl_signal_during_write_keeps_line_complete() -> None:
     """The reader is slow, so that the pipe is full when the signal comes."""
     source, sink = os.pipe()
-    told = JsonlWriter(sink)
+    writer = JsonlWriter(sink)
 
     def stop(*_: object) -> None:
         raise Alarm
@@ -177,7 +177,7 @@ def test_jsonl_signal_during_write_keeps_line_complete() -> None:
     waiting.start()
     try:
         with pytest.raises(Alarm):
-            told.write(notice("x" * 1_000_000))
+            writer.write(notice("x" * 1_000_000))
     finally:
         waiting.join()
         signal.signal(signal.SIGALRM, before)
@@ -189,7 +189,7 @@ def test_jsonl_signal_during_write_keeps_line_complete() -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    told.end(130, signal.SIGINT, ["setup:demo"])
+    writer.end(130, signal.SIGINT, ["setup:demo"])
     reader.join()
     started, cut, ended = map(json.loads, got[0].splitlines())
     assert started["event"] == "run_started"
@@ -199,12 +199,12 @@ def test_jsonl_signal_during_write_keeps_line_complete() -> None:
 
 def test_jsonl_closed_reader_raises_output_lost_once() -> None:
     source, sink = os.pipe()
-    told = JsonlWriter(sink)
+    writer = JsonlWriter(sink)
     os.close(source)
     with pytest.raises(OutputLost):
-        told.write(notice("x"))
-    told.write(notice("y"))
-    told.end(1)
+        writer.write(notice("x"))
+    writer.write(notice("y"))
+    writer.end(1)
 
 
 @pytest.mark.guarantee("jsonl-output-joins-unchanged")
@@ -224,7 +224,7 @@ def test_jsonl_utf8_text_split_anywhere_stays_text() -> None:
     assert not any("base64" in part for part in decoded)
 
 
-# What is told
+# The records of events
 
 
 class RecordedRun(ScriptedRun):

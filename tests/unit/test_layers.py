@@ -58,7 +58,7 @@ def test_base_with_too_many_layers_fails_at_base_with_numbers(tmp_path: Path) ->
 
 
 @pytest.mark.guarantee("too-many-layers-told-at-base")
-def test_too_many_layers_for_what_was_added_later_are_told_at_first_phase(tmp_path: Path) -> None:
+def test_too_many_layers_for_a_later_addition_are_an_error_at_first_phase(tmp_path: Path) -> None:
     demo = deep(tmp_path, 122)
     demo.build()
     before = demo.engine.tags()["habitat-demo:9-tools"]

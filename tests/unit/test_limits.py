@@ -1,4 +1,4 @@
-"""Limits of a habitat and of a build: what the engine is asked for, and what is said when one is reached."""
+"""Limits of a habitat and of a build: what the engine is asked for, and the notice when one is reached."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ TEXT = "a process was killed at the memory limit, entry.limits.memory: 512m"
 
 
 def run(tmp_path: Path, code: int, kills: int, text: str = LIMITED) -> list[str]:
-    """Return what is said about a start whose command ends with `code`."""
+    """Return the notices about a start whose command ends with `code`."""
     demo = built_demo(tmp_path, text.replace("CODE", str(code)))
     runtime_start.start_detached(demo.run_anew(), "demo")
     demo.engine.stop("habitat-demo")
@@ -95,15 +95,15 @@ def test_command_without_memory_limit_asks_nothing(tmp_path: Path) -> None:
     assert run(tmp_path, 137, 1, "entry: {command: 'exit CODE'}\n") == []
 
 
-@pytest.mark.parametrize(("code", "said"), [(137, [TEXT]), (2, [])])
+@pytest.mark.parametrize(("code", "expected"), [(137, [TEXT]), (2, [])])
 def test_command_in_running_habitat_names_limit_only_if_it_was_killed(
-    tmp_path: Path, code: int, said: list[str]
+    tmp_path: Path, code: int, expected: list[str]
 ) -> None:
     demo = built_demo(tmp_path, LIMITED)
     runtime_start.start_detached(demo.run_anew(), "demo")
     demo.engine._container("habitat-demo").memory_kills = 1
     assert runtime_exec.execute(demo.run_anew(), "demo", ("sh", "-c", f"exit {code}"), FakeTerminal()) == code
-    assert demo.notices() == said
+    assert demo.notices() == expected
 
 
 @pytest.mark.guarantee("reached-memory-limit-named")

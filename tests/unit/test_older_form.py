@@ -73,7 +73,7 @@ def wider(text: str, columns: int) -> str:
     return text if re.search("(?m)^-", text) else re.sub(r"(?m)^(?= )", " " * columns, text)
 
 
-#: A key that has no counterpart, and what is said about it.
+#: A key that has no counterpart, and the line that names it.
 LOST = {
     "image.tag": ("image: {tag: x}", "a habitat's images are called habitat-NAME"),
     "image.dockerfile": ("image:\n  dockerfile: ../d/Dockerfile.x", "../d/Dockerfile.x is not in the habitat's folder"),

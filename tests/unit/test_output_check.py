@@ -42,7 +42,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoProject:
 
 
 def printed(demo: DemoProject, show: Callable[..., None] = logs.show) -> list[str]:
-    """What is told of the container."""
+    """The output that is shown of the container."""
     show(demo.run_anew(), "demo")
     return [event.text for event in demo.seen if isinstance(event, events.Line) and event.source == "habitat-demo"][1:]
 

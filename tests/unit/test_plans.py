@@ -192,7 +192,7 @@ def entry(project: FullProject) -> None:
     project.config["entry"] = {"command": "sh", "init_command": "/sbin/init"}
 
 
-#: What a person changes, the phase it is about, and what is said of it.
+#: What a person changes, the phase it is about, and the reasons that the plan gives.
 CHANGES: list[tuple[Callable[[FullProject], None], str, list[str]]] = [
     (moved_base, "base", ["base image base:1: moved from BEFORE… to AFTER…"]),
     (another_base, "base", ["base_image: base:1 → base:2"]),

@@ -120,7 +120,7 @@ def test_second_project_takes_its_name_and_leaves_first_alone(shop: DemoProject,
     assert (shop.build(), blog.build()) == ([], [])
 
 
-def test_second_project_is_told_of_the_first_once(shop: DemoProject, blog: DemoProject) -> None:
+def test_first_build_of_second_project_names_the_first_once(shop: DemoProject, blog: DemoProject) -> None:
     blog.build()
     ours = "images, containers and volumes of demo are called habitat-blog.demo here"
     assert blog.notices() == [f"habitat-demo is of the project in {shop.root}: {ours}"]

@@ -243,7 +243,7 @@ def test_sharing_disabled_builds_everything(twins: TwinHabitats) -> None:
     assert twins.built("twin") == (PHASES, [])
 
 
-# Whoever wants it built
+# Who wants it built
 
 
 @pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
@@ -342,7 +342,7 @@ def test_sharing_build_container_belongs_to_its_habitat_only(twins: TwinHabitats
     assert clean.containers_of(project, "demo") == ([], ["mine"])
 
 
-# What is said before, and of it
+# What a plan and a build print of it
 
 
 def test_sharing_plan_lists_snapshots_to_be_taken(twins: TwinHabitats) -> None:

@@ -132,7 +132,7 @@ def test_nothing_is_read_where_nothing_is_replaced(working: Working) -> None:
     assert working.looks == []
 
 
-def test_failing_look_leaves_nothing_and_is_told(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_look_leaves_nothing_and_gives_a_notice(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
     working.work()
     working.rebuild()
     images, containers = working.images(), working.demo.engine.containers()

@@ -192,7 +192,7 @@ def _distribution(os_release: bytes) -> str:
 
 
 def _record(folder: Path, volumes: Iterable[str]) -> None:
-    """Record volumes before the engine creates them, so that `doit clean` also finds those of a killed run."""
+    """Record volumes before the engine creates them, so that `habitat clean` also finds those of a killed run."""
     _write(folder, {*recorded(folder), *volumes})
 
 

@@ -245,7 +245,7 @@ class _PhaseExecutor:
             self.work.emit(events.Notice(self.work.habitat.name, text, warning=True))
 
     def keep(self, error: HabitatError, seconds: float) -> None:
-        """Keep the container of the phase, which failed with `error`, as an image for `doit debug`."""
+        """Keep the container of the phase, which failed with `error`, as an image for `habitat debug`."""
         work = self.work
         if work.keep is None or build_failure.is_elsewhere(error):
             return

@@ -203,7 +203,7 @@ def keep(work: PhaseContext, error: HabitatError, commit: Callable[[], str]) -> 
 
 
 def forget_older(work: PhaseContext) -> None:
-    """Remove what is kept of an earlier failure, which `doit debug` would show as the last."""
+    """Remove what is kept of an earlier failure, which `habitat debug` would show as the last."""
     if work.forget:
         with contextlib.suppress(HabitatError):
             work.maker.make(work.forget)

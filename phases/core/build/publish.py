@@ -89,7 +89,7 @@ class Publisher:
         project.assessments.forget(name)
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
-        """Keep the image of a phase that failed, for `doit debug`."""
+        """Keep the image of a phase that failed, for `habitat debug`."""
         self._locks.check(name)
         self._project.store.keep_failed(name, phase, image)
 

@@ -40,7 +40,7 @@ class SharedSnapshots:
         return sharing.shareable(project.names.of(name), self.phases(name), assessment, images, digest_of)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
-        """Return the phases that may be taken over: all before the first one that was forgotten (`doit forget`)."""
+        """Return the phases that may be taken over: all before the first one that was forgotten (`habitat forget`)."""
         phases, stamps = self._project.phases(name), self._project.stamps
         forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(task_name(phase, name)))
         return phases[: next(forgotten, None)]

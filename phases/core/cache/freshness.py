@@ -8,7 +8,7 @@ The rule:
 3. All phases up to the deepest valid snapshot are up to date, even if an earlier snapshot was pruned.
 4. The first phase behind it that is not valid has to run, and all phases after that one.
 5. If the Dockerfile names an image that is another one than at the build, no snapshot is valid.
-6. A forgotten phase (`doit forget`) has to run, whatever the labels say.
+6. A forgotten phase (`habitat forget`) has to run, whatever the labels say.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _LastBuild(Struct, frozen=True):
         snapshot: The snapshot, None if it is gone, or if the phase makes none.
         has_stamp: Whether there is a stamp.
         values: What the stamp records of the last success: `hash`, and `parent`, the id of the image it started from.
-        is_forgotten: Whether `doit forget` was called since.
+        is_forgotten: Whether `habitat forget` was called since.
         moved: Why the images that the Dockerfile names are not those of the build, "" if they are.
     """
 

@@ -66,7 +66,7 @@ def removed_tag(habitat: str, image: str) -> str:
 
 
 def failed_tag(habitat: str, phase: Phase) -> str:
-    """Return the tag for the image of a failed phase, in which `doit debug` opens a shell."""
+    """Return the tag for the image of a failed phase, in which `habitat debug` opens a shell."""
     return f"{snapshot_tag(habitat, phase)}-failed"
 
 

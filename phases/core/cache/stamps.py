@@ -3,8 +3,8 @@
 doit writes its own databases at the end of a run, so a killed run keeps nothing, and two runs at once lose rows.
 `.stamps/NAME/7-setup.stamp` is written atomically instead.
 
-A stamp is absent (the labels on the engine decide), present, or forgotten (`doit forget`: the phase has to run even if
-the labels match).
+A stamp is absent (the labels on the engine decide), present, or forgotten (`habitat forget`: the phase has to run even
+if the labels match).
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class StampBackend:
         self._pending.pop(task_id, None)
 
     def remove_all(self) -> None:
-        """Refuse, since only `doit forget` forgets all tasks."""
+        """Refuse, since only `habitat forget` forgets all tasks."""
         raise StateError("only the command `forget` can forget all stamps at once")
 
     def dump(self) -> None:

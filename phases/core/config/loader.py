@@ -53,7 +53,7 @@ def load(
         name: The name of the habitat.
         phase_names: The names of all phases.
         texts: From the name of a layer to the text to use in place of its config.yaml.
-        names_migrate: Whether the error for a config in the older form names `doit migrate`.
+        names_migrate: Whether the error for a config in the older form names `habitat migrate`.
         with_personal: Whether the person's own config counts, as it does for running habitats.
 
     Raises:
@@ -77,7 +77,7 @@ def load(
 
 
 def _name_migrate(name: str, error: ConfigError, layers: Iterable[Tree]) -> None:
-    """Add `doit migrate` to the remedy of an error, if a config is in the older form.
+    """Add `habitat migrate` to the remedy of an error, if a config is in the older form.
 
     It replaces the remedy where the error is about an old key itself.
     """

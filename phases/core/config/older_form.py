@@ -1,4 +1,4 @@
-"""Recognizes a config in the form of claude-habitat, which `doit migrate` converts."""
+"""Recognizes a config in the form of claude-habitat, which `habitat migrate` converts."""
 
 from __future__ import annotations
 

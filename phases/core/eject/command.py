@@ -1,4 +1,4 @@
-"""`doit eject`: write a folder from which `docker build` makes the same image as a habitat's build."""
+"""`habitat eject`: write a folder from which `docker build` makes the same image as a habitat's build."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SCRIPTS = Path(__file__).parent / "scripts"
 
 @dataclass(frozen=True)
 class Ejected:
-    """The result of `doit eject`.
+    """The result of `habitat eject`.
 
     Attributes:
         folder: The folder, as messages show it.

@@ -47,7 +47,7 @@ def check(place: Path, shown: str) -> None:
     """Check that the folder may be written.
 
     Raises:
-        StateError: Something is there that `doit eject` didn't write, or that a person changed.
+        StateError: Something is there that `habitat eject` didn't write, or that a person changed.
     """
     with _disk_errors(shown):
         if not os.path.lexists(place) or _is_empty(place):

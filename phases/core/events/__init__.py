@@ -42,7 +42,7 @@ class Output(JsonEvent, frozen=True):
 
 
 class OutputBlock(Struct, frozen=True):
-    """Lines that a step printed at once, for the log and not for a person. `doit -r jsonl` writes each as an Output."""
+    """Lines that a step printed at once, for the log and not for a person. `-r jsonl` writes each as an Output."""
 
     habitat: str
     phase: str
@@ -93,7 +93,7 @@ class Notice(Struct, frozen=True):
 
 
 class Line(JsonEvent, frozen=True):
-    """A line that a person asked for, as of `doit logs`, or of what `doit destroy` would remove.
+    """A line that a person asked for, as of `habitat logs`, or of what `habitat destroy` would remove.
 
     `source` is the phase or the container that printed it. A `heading` begins the lines of the next source.
     """
@@ -105,7 +105,7 @@ class Line(JsonEvent, frozen=True):
 
 
 class LineBlock(Struct, frozen=True):
-    """Lines of a long text that a person asked for. `doit -r jsonl` writes each as a Line."""
+    """Lines of a long text that a person asked for. `-r jsonl` writes each as a Line."""
 
     habitat: str
     lines: tuple[str, ...]
@@ -140,7 +140,7 @@ class Handover(Struct, frozen=True):
 
 
 class Reason(Struct, frozen=True, omit_defaults=True):
-    """Why a phase would run. `text` is the line of `doit plan`, `key` a key of config.yaml or a file.
+    """Why a phase would run. `text` is the line of `habitat plan`, `key` a key of config.yaml or a file.
 
     `before` is its value in the last build and `after` its value today; each is left out where there is none.
     The value of a file is its permissions and sha256.
@@ -179,7 +179,7 @@ class Plan(Struct, frozen=True, dict=True):
 
 
 class Planned(Struct, frozen=True):
-    """The answer of `doit plan`: the phases that a build would run."""
+    """The answer of `habitat plan`: the phases that a build would run."""
 
     habitat: str
     plan: Plan

@@ -44,7 +44,7 @@ class ChangedFile(Struct, frozen=True, omit_defaults=True):
 
 
 class RepositoryChanged(JsonEvent, frozen=True):
-    """The answer of `doit changes` for one `repository` of a habitat. All names in it are the agent's.
+    """The answer of `habitat changes` for one `repository` of a habitat. All names in it are the agent's.
 
     `commits` counts those since `base`, the commit that was cloned; `new_commits` lists the newest. `files` differ from
     `base`; `untracked` lists the others. `uncommitted` counts those that differ from the last commit.

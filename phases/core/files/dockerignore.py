@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def file_name(folder: Path, dockerfile: str) -> str:
     """Return the name of the ignore file in `folder` that counts for a Dockerfile, whether it exists or not.
 
-    Dockerfile.rest, and the config of a habitat without a Dockerfile, may be what `doit migrate` made of `Dockerfile`.
+    Dockerfile.rest, and the config of a habitat without a Dockerfile, may be what `habitat migrate` made of
+    `Dockerfile`.
     """
     names = [f"{dockerfile}.dockerignore"] if dockerfile else []
     names += ["Dockerfile.dockerignore"] if dockerfile in ("", "Dockerfile.rest") else []

@@ -76,7 +76,7 @@ def open_locked(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lamb
             raise
         if _is_same_file(file, path):
             return file
-        file.close()  # `doit clean` removed the file in the meantime, so this lock guards nothing
+        file.close()  # `habitat clean` removed the file in the meantime, so this lock guards nothing
 
 
 def open_file(path: Path) -> IO[str]:

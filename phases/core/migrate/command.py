@@ -1,4 +1,4 @@
-"""`doit migrate`: plan a habitat's new files, write them, and remove the old Dockerfile."""
+"""`habitat migrate`: plan a habitat's new files, write them, and remove the old Dockerfile."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DOCKERFILE_WAITS = "the Dockerfile stays as it is until the config loads; then 
 
 @dataclass(frozen=True)
 class Migration:
-    """The files and the report of `doit migrate`.
+    """The files and the report of `habitat migrate`.
 
     Attributes:
         config: The text of the new config.yaml.

@@ -21,7 +21,7 @@ in an order that keeps their meaning."""
 
 
 def _yaml() -> Any:
-    # Imported here, since only `doit migrate` needs it.
+    # Imported here, since only `habitat migrate` needs it.
     from ruamel.yaml import YAML
 
     yaml = YAML()

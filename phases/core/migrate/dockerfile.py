@@ -117,7 +117,7 @@ def parse(text: str, shown: str) -> Dockerfile:
     Raises:
         ConfigError: It is not a Dockerfile.
     """
-    # Imported here, since only `doit migrate` needs it.
+    # Imported here, since only `habitat migrate` needs it.
     from e2b_dockerfile_utils import DockerfileSyntaxError, parse_dockerfile_ast
 
     try:

@@ -1,4 +1,4 @@
-"""`doit migrate --split`: build a habitat in the order of its Dockerfile and split, and compare the images."""
+"""`habitat migrate --split`: build a habitat in the order of its Dockerfile and split, and compare the images."""
 
 from __future__ import annotations
 

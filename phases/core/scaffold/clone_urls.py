@@ -1,4 +1,4 @@
-"""Choose a folder for each repository of `doit new --repo`, and whether git uses SSH for it."""
+"""Choose a folder for each repository of `habitat new --repo`, and whether git uses SSH for it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `doit changes` shows: a table, or a patch."""
+"""What `habitat changes` shows: a table, or a patch."""

@@ -1,4 +1,4 @@
-"""The table of `doit changes`, and what is listed below it."""
+"""The table of `habitat changes`, and what is listed below it."""
 
 from __future__ import annotations
 

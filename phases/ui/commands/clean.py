@@ -1,4 +1,4 @@
-"""`doit clean [TASK…]`: remove what was built."""
+"""`habitat clean [TASK…]`: remove what was built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit info TASK`: show whether a phase is up to date, and why not."""
+"""`habitat info TASK`: show whether a phase is up to date, and why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit list`: list phases and habitats in the order of a build, and the other verbs on one line."""
+"""`habitat list`: list phases and habitats in the order of a build, and the other verbs on one line."""
 
 from __future__ import annotations
 

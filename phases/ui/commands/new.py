@@ -1,4 +1,4 @@
-"""`doit new NAME`: make a habitat to start from."""
+"""`habitat new NAME`: make a habitat to start from."""
 
 from __future__ import annotations
 

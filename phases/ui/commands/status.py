@@ -1,4 +1,4 @@
-"""`doit status [NAME…]`: show the state of habitats."""
+"""`habitat status [NAME…]`: show the state of habitats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of `doit -r jsonl` that are no event of `core.events`, and the schema of all lines.
+"""The lines of `-r jsonl` that are no event of `core.events`, and the schema of all lines.
 
 Most lines are events of `core.events`, written as they are.
 
@@ -139,7 +139,7 @@ class BuildPlanned(JsonEvent, frozen=True):
     """The phases that would run, in order. `is_new` is true where no phase was ever built.
 
     `replaced` says why the next start replaces the habitat's container; it is empty where it doesn't. `lacks` is the
-    work in it that the new one won't have, where `doit plan` has looked for that.
+    work in it that the new one won't have, where `habitat plan` has looked for that.
     """
 
     habitat: str

@@ -1,4 +1,4 @@
-"""doit's reporter of `doit -r jsonl`: writes the events of doit and of core as lines of JSON."""
+"""doit's reporter of `-r jsonl`: writes the events of doit and of core as lines of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the lines of `doit -r jsonl`: each whole, at once and with the time."""
+"""Writes the lines of `-r jsonl`: each whole, at once and with the time."""
 
 from __future__ import annotations
 

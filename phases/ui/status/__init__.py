@@ -1,1 +1,1 @@
-"""The output of `doit status`: a table, or blocks where the terminal is too narrow for one."""
+"""The output of `habitat status`: a table, or blocks where the terminal is too narrow for one."""

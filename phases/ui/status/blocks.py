@@ -1,4 +1,4 @@
-"""The output of `doit status` on a terminal that is too narrow for a table: some lines for each habitat."""
+"""The output of `habitat status` on a terminal that is too narrow for a table: some lines for each habitat."""
 
 from __future__ import annotations
 

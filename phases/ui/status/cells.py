@@ -1,4 +1,4 @@
-"""The cells of the table of `doit status`."""
+"""The cells of the table of `habitat status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The signs of phases in the table of `doit status`, the column that has them, and their legend."""
+"""The signs of phases in the table of `habitat status`, the column that has them, and their legend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of `doit status`: on a terminal the widest layout that fits, else blocks; in a pipe the widest."""
+"""The table of `habitat status`: on a terminal the widest layout that fits, else blocks; in a pipe the widest."""
 
 from __future__ import annotations
 

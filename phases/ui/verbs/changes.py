@@ -1,4 +1,4 @@
-"""`doit changes:NAME`: show what has changed in the habitat's repositories since they were cloned."""
+"""`habitat changes NAME`: show what has changed in the habitat's repositories since they were cloned."""
 
 from __future__ import annotations
 

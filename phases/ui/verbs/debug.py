@@ -1,4 +1,4 @@
-"""`doit debug:NAME`: open a shell where the last build failed, in a temporary container."""
+"""`habitat debug NAME`: open a shell where the last build failed, in a temporary container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit destroy:NAME`: remove the habitat's containers, with the work in them, and its persistent volumes."""
+"""`habitat destroy NAME`: remove the habitat's containers, with the work in them, and its persistent volumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit eject:NAME`: write the habitat as a Dockerfile, with all files for its build."""
+"""`habitat eject NAME`: write the habitat as a Dockerfile, with all files for its build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit exec:NAME -- COMMAND ARG…`: run a command in the habitat. doit ends with its exit code."""
+"""`habitat exec NAME -- COMMAND ARG…`: run a command in the habitat, and end with its exit code."""
 
 from __future__ import annotations
 

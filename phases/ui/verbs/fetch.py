@@ -1,4 +1,4 @@
-"""`doit fetch:NAME`: bring the habitat's commits into a branch of a repository of this machine."""
+"""`habitat fetch NAME`: bring the habitat's commits into a branch of a repository of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit test:NAME --layer LAYER`: run the tests of one layer. Writes no image, and no stamp of phase test."""
+"""`habitat test NAME --layer LAYER`: run the tests of one layer. Writes no image, and no stamp of phase test."""
 
 from __future__ import annotations
 

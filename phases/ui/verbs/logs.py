@@ -1,4 +1,4 @@
-"""`doit logs:NAME`: show the output of the build and of the container."""
+"""`habitat logs NAME`: show the output of the build and of the container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit migrate:NAME`: convert a Dockerfile, or a config.yaml with old keys, to a config.yaml of today."""
+"""`habitat migrate NAME`: convert a Dockerfile, or a config.yaml with old keys, to a config.yaml of today."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit plan:NAME`: show what a build would run, and why. Changes nothing."""
+"""`habitat plan NAME`: show what a build would run, and why. Changes nothing."""
 
 from __future__ import annotations
 

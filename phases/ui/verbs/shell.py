@@ -1,4 +1,4 @@
-"""`doit shell:NAME`: open a shell in the habitat, or in a temporary container of one of its snapshots."""
+"""`habitat shell NAME`: open a shell in the habitat, or in a temporary container of one of its snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit start:NAME`: build what has changed, start the container and run the habitat's command."""
+"""`habitat start NAME`: build what has changed, start the container and run the habitat's command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit stop:NAME`: stop the habitat's container."""
+"""`habitat stop NAME`: stop the habitat's container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`doit trust:NAME`: show what the config runs or opens on this machine, and ask for agreement."""
+"""`habitat trust NAME`: show what the config runs or opens on this machine, and ask for agreement."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Verb(Protocol):
 
     @property
     def DESCRIPTION(self) -> str:  # noqa: N802
-        """The description that help and `doit list --all` show: at most 43 characters."""
+        """The description that help and `habitat list --all` show: at most 43 characters."""
 
     @property
     def EXAMPLE(self) -> Sequence[str]:  # noqa: N802

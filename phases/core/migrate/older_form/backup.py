@@ -1,4 +1,4 @@
-"""Keep what `doit migrate` replaces, beside the new file."""
+"""Keep what `habitat migrate` replaces, beside the new file."""
 
 from __future__ import annotations
 
