@@ -233,6 +233,7 @@ class EntryPoint(Struct, frozen=True):
     shm_size: int = 0
     env: tuple[EntryVariable, ...] = ()
     files: tuple[FileCopy, ...] = ()
+    ssh_agent: bool = False
 
 
 class Habitat(Struct, frozen=True, dict=True):

@@ -1,7 +1,7 @@
-"""Ask the person to agree to what a config does on the host: run a command, or mount a path that gives root.
+"""Ask the person to agree to what a config does on the host: run a command, use the SSH agent, mount what gives root.
 
-Without this, the next start would run any command that somebody wrote into a config. So the program shows each command
-and each such mount, and asks once. It records the agreement outside the project, where no habitat can write. The record
+Without this, the next start would run any command that somebody wrote into a config. So the program shows all of this,
+and asks once. It records the agreement outside the project, where no habitat can write. The record
 has a digest of the command or mount, so a change means another question. A config without these needs no record.
 """
 
@@ -52,9 +52,11 @@ class TrustRequest(Struct, frozen=True):
 
 
 def requests_of(habitat: Habitat) -> tuple[TrustRequest, ...]:
-    """Return what the person has to agree to."""
-    # The person's own config needs no agreement.
+    """Return what the person has to agree to: nothing of the person's own config."""
     commands = [_command(one) for one in habitat.secrets if one.command and one.origin.role != "personal"]
+    agent = habitat.line_of(("entry", "ssh_agent")) if habitat.entry.ssh_agent else None
+    if agent and agent.role != "personal":
+        commands.append(TrustRequest("uses the keys of your SSH agent while it runs", agent, _digest("ssh-agent")))
     return (*commands, *(_mount(volume) for volume in habitat.volumes if volume.present and volume.gives_root))
 
 
@@ -95,7 +97,8 @@ class Trust:
             if answer is None:
                 raise _untrusted(habitat, missing)
             if not answer:
-                raise Untrusted("nothing was run or mounted", where=habitat.name, remedy=_remedy(habitat))
+                remedy = f"check it, then type `{command_form.verb('trust', habitat.name)}`"
+                raise Untrusted("nothing was run or mounted", where=habitat.name, remedy=remedy)
             self._agree(habitat)
 
     def review(self, habitat: Habitat, *, ask: bool) -> bool:
@@ -114,12 +117,11 @@ class Trust:
         """
         requests, missing = requests_of(habitat), self.missing(habitat)
         if not requests:
-            text = f"{habitat.name} does nothing on this machine that you have to agree to"
-            self._bus.emit(events.Notice(habitat.name, text))
+            self._notice(habitat, f"{habitat.name} does nothing on this machine that you have to agree to")
             return True
         self._show(habitat, requests)
         if not missing:
-            self._bus.emit(events.Notice(habitat.name, "you have agreed to all of this already"))
+            self._notice(habitat, "you have agreed to all of this already")
             return True
         answer = self._answer(habitat, ()) if ask else True
         if answer is None:
@@ -127,8 +129,7 @@ class Trust:
             raise Untrusted("nothing was recorded: there is no terminal to ask on", where=habitat.name, remedy=remedy)
         if answer:
             self._agree(habitat)
-        text = "recorded: you are asked again when this changes" if answer else "nothing was recorded"
-        self._bus.emit(events.Notice(habitat.name, text))
+        self._notice(habitat, "recorded: you are asked again when this changes" if answer else "nothing was recorded")
         return answer
 
     def missing(self, habitat: Habitat) -> tuple[TrustRequest, ...]:
@@ -145,6 +146,9 @@ class Trust:
         digests = sorted({request.digest for request in requests_of(habitat)})
         self._agreed.update((habitat.name, digest) for digest in digests)
         AgreementFile(record_path()).write(self._key, habitat.name, digests)
+
+    def _notice(self, habitat: Habitat, text: str) -> None:
+        self._bus.emit(events.Notice(habitat.name, text))
 
     def _show(self, habitat: Habitat, requests: Sequence[TrustRequest]) -> None:
         for request in requests:
@@ -164,15 +168,11 @@ class Trust:
             self._bus.emit(events.Handover(habitat.name, on=False))
 
 
-def _remedy(habitat: Habitat) -> str:
-    return f"check it, then type `{command_form.verb('trust', habitat.name)}`"
-
-
 def _untrusted(habitat: Habitat, missing: Sequence[TrustRequest]) -> Untrusted:
-    first, more = missing[0], len(missing) - 1
-    others = f" (and {more} more)" if more else ""
-    problem = f"{habitat.name} {first.does}{others}, and you have not agreed to that"
-    return Untrusted(problem, where=first.origin, remedy=_remedy(habitat))
+    others = f" (and {len(missing) - 1} more)" if missing[1:] else ""
+    problem = f"{habitat.name} {missing[0].does}{others}, and you have not agreed to that"
+    remedy = f"check it, then type `{command_form.verb('trust', habitat.name)}`"
+    return Untrusted(problem, where=missing[0].origin, remedy=remedy)
 
 
 def record_path() -> Path:

@@ -402,6 +402,25 @@ def test_ssh_agent_clones_repository_and_is_available_in_that_phase_only(
     assert sorted(left.splitlines()) == ["/run/secrets", "/run/ssh-agent"], "empty folders, where something was mounted"
     secret = (keys / "mine").read_text().splitlines()[2]
     assert hits(project, name, secret, tmp_path) == []
+    lend_to_session(project, name, keys, agent)
+
+
+def lend_to_session(project: Project, name: str, keys: Path, agent: str) -> None:
+    """The agent of a session, also in a container that ran before; the sockets go with their sessions."""
+    config = project.root / "habitats" / name / "config.yaml"
+    config.write_text(config.read_text() + "\nentry: {ssh_agent: true}\n")
+    known = (keys / "known_host").read_text().strip()
+    pull = "git -C project -c core.sshCommand='ssh -o UserKnownHostsFile=/tmp/known' pull"
+    command = f"echo '{known}' >/tmp/known; {pull}; ls /run/ssh-agent | wc -l"
+    no_agent = project.doit(f"start:{name}", "--cmd", "echo none:$SSH_AUTH_SOCK", env={"SSH_AUTH_SOCK": ""})
+    assert "none:\n" in no_agent
+    assert "no SSH agent runs on the host" in no_agent
+    before = docker("inspect", "--format", "{{.Id}}", f"habitat-{name}")
+    for _ in range(2):
+        result = project.doit(f"start:{name}", "--cmd", command, env={"SSH_AUTH_SOCK": agent})
+        assert all(text in result for text in ("Already up to date.", "\n1\n")), result.out
+        assert f"your SSH agent is lent to {name} until this session ends" in result
+    assert docker("inspect", "--format", "{{.Id}}", f"habitat-{name}") == before
 
 
 @pytest.mark.guarantee("ssh-agent-for-one-phase")

@@ -53,6 +53,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         persist=kept,
         instruction_files=files,
         shm_size=shm,
+        ssh_agent=entry.ssh_agent,
         env=env,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from typing import TYPE_CHECKING
 
 from phases.core.build import cache_volumes
@@ -14,6 +15,7 @@ from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
 from phases.core.runtime import own_containers
 from phases.core.runtime.persistence.volumes import volumes_of
+from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session.presence import Presence
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
@@ -80,6 +82,7 @@ def clean_all(project: Project, name: str) -> int:
     # The folder says that this project had the habitat, as long as its containers and volumes are there.
     if not ours and not volumes_of(project, name):
         project.names.forget(name)
+        shutil.rmtree(folder / agent_folder.STATE_FOLDER, ignore_errors=True)
         with contextlib.suppress(OSError):  # the folder isn't empty: a start has its files in it
             folder.rmdir()
     return images
@@ -87,7 +90,7 @@ def clean_all(project: Project, name: str) -> int:
 
 def _stays(path: Path) -> bool:
     """Return whether a file in a habitat's state folder is about its name, its containers or caches, which stay."""
-    if path.name == RECORD:
+    if path.name in (RECORD, agent_folder.STATE_FOLDER):
         return True
     return path.name.startswith("starts") or fingerprints.is_record(path) or cache_volumes.is_record(path)
 

@@ -18,8 +18,10 @@ from phases.core.runtime.new_container import (
     restrictions_label,
 )
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
+from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session import entry_env
 from phases.core.runtime.session.entry_env import LABEL_ENTRY_ENV
+from phases.core.secrets.agent_mount import CONTAINER_FOLDER
 from phases.registry import PHASES, habitat_phases, last_snapshot
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
     if container.command != main_process(habitat):
         keys.append(_at(habitat, "entry", "init_command"))
     home = container.labels.get(LABEL_HOME, "")
-    if set(container.binds) != set(host_mounts.in_home(mounts_of(habitat), home)):
+    agents = {bind for bind in container.binds if bind.dest == CONTAINER_FOLDER}
+    if agents != {*agent_folder.binds(project, habitat)}:
+        keys.append(_at(habitat, "entry", "ssh_agent"))
+    if {*container.binds} - agents != {*host_mounts.in_home(mounts_of(habitat), home)}:
         keys.append(with_places("volumes", *_origins_of_new_volumes(habitat, container, home)))
     keys += _changed_restrictions(habitat, container.labels)
     if container.labels.get(LABEL_ENTRY_ENV, "") != entry_env.label(habitat).get(LABEL_ENTRY_ENV, ""):

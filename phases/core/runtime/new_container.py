@@ -15,6 +15,7 @@ from phases.core.engine.types import Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.own_containers import marks
+from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session import entry_env
 from phases.core.secrets import fingerprints
 
@@ -67,7 +68,7 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
     if config and host_mounts.need_home(mounts_of(habitat)):
         home = _home_with_mounts(project, habitat, config)
         labels = {**labels, LABEL_HOME: home}
-    binds = host_mounts.in_home(mounts_of(habitat), home)
+    binds = (*host_mounts.in_home(mounts_of(habitat), home), *agent_folder.binds(project, habitat))
 
     def create(name: str, own_labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
         mounts: list[Bind | Tmpfs | VolumeMount] = [*binds, Tmpfs(SECRETS_FOLDER), *volumes]

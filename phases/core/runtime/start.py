@@ -71,7 +71,11 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
             from phases.core.runtime.session import ports
 
             ports.warn_of_unreachable(session)
+        is_agent_wanted = session.habitat.entry.ssh_agent
     at = f" at {urls}" if urls else ""
     shell, stop = (command_form.verb(verb, name) for verb in ("shell", "stop"))
     text = f"{container_name(project.names.of(name))} is running{at}: `{shell}` opens a shell in it, `{stop}` stops it"
     project.bus.emit(events.Notice(name, text))
+    if is_agent_wanted:
+        text = "your SSH agent is lent to each shell and exec while that runs, and to nothing else in it"
+        project.bus.emit(events.Notice(name, text))

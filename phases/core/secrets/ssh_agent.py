@@ -1,4 +1,4 @@
-"""Forwards the host's SSH agent to a container while a phase runs.
+"""Forwards the host's SSH agent to a container, while a phase or a session runs.
 
 Only the agent's user can connect to its socket, and that user has another uid in the container. So the container gets
 a socket of this program. Every user in the container can connect to it, and no other user of the host can. Keys stay in
@@ -20,12 +20,11 @@ from phases.core.engine.types import Bind
 from phases.core.errors import SecretError
 from phases.core.files import safe_open
 from phases.core.model import SECRETS_FOLDER, Value
+from phases.core.secrets.agent_mount import CONTAINER_FOLDER
 
 if TYPE_CHECKING:
     from phases.core.origin import Origin
 
-# The folder in the container. An image keeps it, empty, since the engine makes a mount point for good.
-_CONTAINER_FOLDER = "/run/ssh-agent"
 _MOUNTED, _SOCKET = "lent", "socket"
 _KNOWN_HOSTS = ".known_hosts"
 
@@ -41,8 +40,12 @@ _SSH = f"ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile
 # Seconds between two checks whether to stop, so that `close` takes this long at most.
 _POLL = 0.05
 
+#: What is wrong without an agent, and what to do.
+NO_AGENT = "no SSH agent runs on the host"
+NO_AGENT_REMEDY = "start one and add your key: eval $(ssh-agent) && ssh-add"
+
 #: The environment of commands that may use the agent.
-ENV = {"SSH_AUTH_SOCK": f"{_CONTAINER_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
+ENV = {"SSH_AUTH_SOCK": f"{CONTAINER_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
 
 
 class AgentRelay:
@@ -57,22 +60,18 @@ class AgentRelay:
     """
 
     def __init__(self, folder: Path, origin: Origin) -> None:
-        agent = os.environ.get("SSH_AUTH_SOCK", "")
-        if not agent or not Path(agent).is_socket():
-            remedy = "start one and add your key: eval $(ssh-agent) && ssh-add"
-            raise SecretError("ssh_agent: no SSH agent runs on the host", where=origin, remedy=remedy)
+        agent = address()
+        if not agent:
+            raise SecretError(f"ssh_agent: {NO_AGENT}", where=origin, remedy=NO_AGENT_REMEDY)
         self._folder = folder
         sweep(folder)
+        mounted = folder / _STATE_FOLDER / _MOUNTED
         try:
-            self._server = _listen(folder / _STATE_FOLDER, agent)
+            make_folder(mounted)
+            self._server = serve(mounted / _SOCKET, agent)
         except OSError as error:
-            raise SecretError(
-                f"ssh_agent: can't make a socket in {folder} ({error.strerror or error})",
-                where=origin,
-                remedy="move the project to a file system that supports sockets",
-            ) from error
-        threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True).start()
-        self.bind = Bind(str((folder / _STATE_FOLDER / _MOUNTED).resolve()), _CONTAINER_FOLDER, readonly=True)
+            raise no_socket(folder, origin, error) from error
+        self.bind = Bind(str(mounted.resolve()), CONTAINER_FOLDER, readonly=True)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -85,19 +84,41 @@ def sweep(folder: Path) -> None:
     shutil.rmtree(folder / _STATE_FOLDER, ignore_errors=True)
 
 
-def _listen(folder: Path, agent: str) -> _Server:
-    """Return the server of a relay. No other user can enter `folder`, whatever the umask is."""
-    mounted = folder / _MOUNTED
-    folder.mkdir(mode=0o700)
-    mounted.mkdir()
+def address() -> str:
+    """Return the path of the socket of the person's agent, "" if none runs."""
+    agent = os.environ.get("SSH_AUTH_SOCK", "")
+    return agent if agent and Path(agent).is_socket() else ""
+
+
+def no_socket(folder: Path, origin: Origin | str, error: OSError) -> SecretError:
+    """Return the error for a folder in which no socket can be made."""
+    problem = f"ssh_agent: can't make a socket in {folder} ({error.strerror or error})"
+    return SecretError(problem, where=origin, remedy="move the project to a file system that supports sockets")
+
+
+def make_folder(mounted: Path) -> None:
+    """Make a folder for sockets, which all users of a container can enter, and no other user of the host can.
+
+    Its parent keeps those out, whatever the umask is. Raises OSError.
+    """
+    mounted.parent.mkdir(mode=0o700, exist_ok=True)
+    mounted.mkdir(exist_ok=True)
     mounted.chmod(0o755)
+
+
+def serve(path: Path, agent: str) -> RelayServer:
+    """Forward each connection to the socket `path`, in a folder of `make_folder`, to the agent. Raises OSError.
+
+    The server runs in the background until its `shutdown` and `server_close`.
+    """
     # The path of a socket is 108 bytes at most, so it goes by way of /proc.
-    descriptor = os.open(mounted, os.O_PATH | os.O_DIRECTORY)
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
-        server = _Server(f"/proc/self/fd/{descriptor}/{_SOCKET}", agent)
+        server = RelayServer(f"/proc/self/fd/{descriptor}/{path.name}", agent)
     finally:
         os.close(descriptor)
-    (mounted / _SOCKET).chmod(0o666)
+    path.chmod(0o666)
+    threading.Thread(target=server.serve_forever, args=(_POLL,), daemon=True).start()
     return server
 
 
@@ -119,7 +140,7 @@ def known_hosts(path: Path, origin: Origin) -> Value:
     return Value(_KNOWN_HOSTS, data)
 
 
-class _Server(socketserver.ThreadingUnixStreamServer):
+class RelayServer(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
     def __init__(self, path: str, agent: str) -> None:
@@ -130,7 +151,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 class _Connection(socketserver.BaseRequestHandler):
     """Connects a client of the relay to the agent."""
 
-    server: _Server
+    server: RelayServer
 
     def handle(self) -> None:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as agent:

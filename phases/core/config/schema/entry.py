@@ -55,6 +55,9 @@ class EntryKeys(Mapping, kw_only=True, frozen=True):
     shm_size: Annotated[
         str, key("Size of /dev/shm, such as 1g. Default: 64m.", pattern=rf"^\s*{whole(units.BYTES)[1:-1]}\s*$")
     ] = ""
+    ssh_agent: Annotated[
+        bool, key("true lends your SSH agent to the habitat while a start, shell or exec runs. Default: false.")
+    ] = False
     env: Annotated[
         list[Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^{names.VARIABLE.pattern}="})]],
         key("NAME=value, as in env:, for all that runs in the habitat: no build and no image has them."),

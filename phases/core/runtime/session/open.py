@@ -15,7 +15,7 @@ from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.runtime.new_container import ContainerChanged
 from phases.core.runtime.own_containers import container_name
-from phases.core.runtime.person import commit_author
+from phases.core.runtime.person import agent_folder, commit_author
 from phases.core.runtime.replacement import give_up, put_in_place
 from phases.core.runtime.session import entry_env, ready
 from phases.core.runtime.session.exit_guard import Guard
@@ -64,6 +64,8 @@ def open_session(
     habitat = project.habitat(name)
     _warn(project, habitat)
     host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
+    if habitat.entry.ssh_agent:
+        agent_folder.prepare(project, habitat)
     secrets = session_secrets(project, habitat, keeps_optional=skip_delay_if_running)
     presence = Presence(project.state_folder(name))
     session = Session(project, habitat, _NO_CONTAINER, secrets, habitat.user, habitat.workdir, presence)
@@ -147,6 +149,10 @@ class _SessionSteps(Struct):
         session.extra_env = commit_author.variables(session) | entry_env.for_commands(
             project.engine, session.habitat, container, session.users, session.user
         )
+        if session.habitat.entry.ssh_agent:
+            from phases.core.runtime.person import lent_agent  # imported late: many habitats don't ask for it
+
+            lent_agent.lend(session)
         if any(repo.token for repo in session.habitat.repos):
             from phases.core.runtime.person import git_tokens  # imported late: many habitats have none
 
