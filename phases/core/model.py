@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from phases.core.entry_settings import Limits
 from phases.core.files import tree as files_tree
 from phases.core.files.habignore import rules_of_tree
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.agent_text import AgentText
+    from phases.core.entry_settings import EntryVariable, Persisted, Ready
     from phases.core.files.ignore import Ignore
     from phases.core.hooks import Command, HookCommand, Point
     from phases.core.origin import ConfigLayer, LineOf, Origin
@@ -159,28 +161,11 @@ class TestScript(Struct, frozen=True):
     init: bool = False
 
 
-class Limits(Struct, frozen=True):
-    """The most that a running habitat, or a build, may use; 0 means no limit. `memory` is in bytes."""
-
-    memory: int = 0
-    cpus: float = 0
-    pids: int = 0
-
-
 class Build(Struct, frozen=True):
     """The restrictions of a build's commands. `new_privileges` allows them to gain privileges, as sudo does."""
 
     limits: Limits = field(default_factory=Limits)
     new_privileges: bool = False
-
-
-class Ready(Struct, frozen=True):
-    """A command that succeeds when the habitat is ready, tried every `interval` seconds for `timeout` seconds."""
-
-    command: str
-    interval: float
-    timeout: float
-    origin: Origin
 
 
 class UserIds(Struct, frozen=True):
@@ -197,25 +182,6 @@ class Cache(Struct, frozen=True):
     path: str
     origin: Origin
     locked: bool = False
-
-
-class Persisted(Struct, frozen=True):
-    """An entry of `entry.persist`: an absolute path, or one below ~. That of a folder ends with a slash."""
-
-    path: str
-    origin: Origin
-
-    @property
-    def is_folder(self) -> bool:
-        return self.path.endswith("/")
-
-
-class EntryVariable(Struct, frozen=True):
-    """An entry of `entry.env` that counts; `value` is a template, in which `${NAME}` is a variable of the image."""
-
-    name: str
-    value: str
-    origin: Origin
 
 
 class EntryPoint(Struct, frozen=True):

@@ -10,14 +10,15 @@ from phases.core.config.mounts import persist
 from phases.core.config.ports import ports
 from phases.core.config.schema.entry import NETWORKS
 from phases.core.config.units import DAY
+from phases.core.entry_settings import Limits, Ready
 from phases.core.errors import ConfigError
-from phases.core.model import Build, EntryPoint, Limits, Ready
+from phases.core.model import Build, EntryPoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from phases.core.config.scope import Scope
-    from phases.core.model import EntryVariable
+    from phases.core.entry_settings import EntryVariable
 
 # Bytes of one Dockerfile instruction that the engine accepts in a commit; entry.command is a part of one.
 _MAX_INSTRUCTION = 65_000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core.entry_settings import EntryVariable
 from phases.core.errors import ConfigError
-from phases.core.model import PHASE_VARIABLES, EntryVariable
+from phases.core.model import PHASE_VARIABLES
 from phases.core.variables import Env, expand
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from phases.core.eject.writer import EjectedBuild
-    from phases.core.model import EntryVariable, Habitat, Mount, Secret
+    from phases.core.entry_settings import EntryVariable
+    from phases.core.model import Habitat, Mount, Secret
 
 # Words that no shell changes.
 _PLAIN = re.compile(r"/[\w@%+:,./ -]+", re.ASCII)

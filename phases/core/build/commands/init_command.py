@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phases.core.build.commands.runner import CommandRunner
     from phases.core.build.container.container import BuildContainer
     from phases.core.build.context import PhaseContext, PhaseOutput
-    from phases.core.model import Ready
+    from phases.core.entry_settings import Ready
     from phases.core.origin import Origin
 
 # Seconds between two checks whether the init command still runs.

@@ -12,7 +12,8 @@ from phases.core.problems import Problems
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from phases.core.model import Cache, Habitat, Persisted
+    from phases.core.entry_settings import Persisted
+    from phases.core.model import Cache, Habitat
 
 _Path = TypeVar("_Path", "Cache", "Persisted")
 

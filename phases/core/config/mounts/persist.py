@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.config.mounts import mountable_paths
 from phases.core.config.mounts.mountable_paths import ErrorWords, in_home, overlap
-from phases.core.model import Persisted
+from phases.core.entry_settings import Persisted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

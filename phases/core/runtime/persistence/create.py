@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from phases.core.engine.locks import EngineLock
     from phases.core.engine.protocol import Engine
-    from phases.core.model import Habitat, Persisted
+    from phases.core.entry_settings import Persisted
+    from phases.core.model import Habitat
     from phases.core.project import Project
 
     #: Creates a container with a name, and with labels and mounts beside its own. Returns its id.

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from phases.core.container.users import UserDatabase
     from phases.core.engine.protocol import Engine
     from phases.core.engine.types import Container
-    from phases.core.model import EntryVariable, Habitat
+    from phases.core.entry_settings import EntryVariable
+    from phases.core.model import Habitat
 
 #: The label of a container whose main process has variables of `entry.env`, with a digest of them.
 LABEL_ENTRY_ENV = "habitat.entry-env"

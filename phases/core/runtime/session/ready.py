@@ -16,7 +16,8 @@ from phases.core.masking import Mask
 from phases.core.runtime.own_containers import container_name
 
 if TYPE_CHECKING:
-    from phases.core.model import EntryPoint, Ready
+    from phases.core.entry_settings import Ready
+    from phases.core.model import EntryPoint
     from phases.core.runtime.session.presence import Presence
     from phases.core.runtime.session.session import Session
 
