@@ -11,9 +11,10 @@ from unit_helpers import DemoProject, FakeTerminal, make_user, write
 
 from phases.core.engine.types import Container, VolumeMount
 from phases.core.errors import HabitatError
-from phases.core.events.work import ContainerWork, RepositoryWork
+from phases.core.events.work import ContainerHolds, ContainerWork, RepositoryWork
 from phases.core.report.plan import plan
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistence import unkept
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def test_repository_on_volume_is_kept_over_a_replacement(working: Working) -> No
     habitat = project.habitat("demo")
     changes = project.engine.changes(container.id)
     assert unkept.unkept_changes(changes, container) == []
-    assert unkept.work_in(project, habitat, container, [], on_volumes=False) == ContainerWork()
+    assert unkept.work_in(project, habitat, container, [], on_volumes=False) == (ContainerWork(), [])
     assert working.looks == []
 
 
@@ -178,3 +179,18 @@ def test_work_is_described_in_words_with_hostile_names_quoted() -> None:
         "1 changed file outside kept paths",
     ]
     assert unkept.describe(ContainerWork()) == ""
+
+
+@pytest.mark.guarantee("destroy-names-work-first")
+def test_destroy_names_work_before_other_changes_and_containers(working: Working) -> None:
+    working.work()
+    working.change("/root/notes")
+    runtime_start.start(working.demo.run_anew(), "demo", FakeTerminal(), fresh=True)
+    images, containers = working.images(), working.demo.engine.containers()
+    assert not destroy(working.demo.run_anew(), "demo", lambda _: False)
+    aside, current = working.demo.lines()
+    assert aside.endswith(" (stopped): 1 unpushed commit, 1 changed file in project (main); 1 added: /root/notes")
+    assert current == "habitat-demo (stopped): nothing has changed in it since its image"
+    holds = [event for event in working.demo.seen if isinstance(event, ContainerHolds)]
+    assert holds[0].work.repositories == [RepositoryWork(str(working.project), "main", unpushed=1, changed=1)]
+    assert (working.images(), working.demo.engine.containers()) == (images, containers)

@@ -12,11 +12,10 @@ from msgspec import UNSET, Struct, field
 
 from phases.core.events.commits import BranchWritten, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
+from phases.core.events.work import ContainerHolds, ContainerWork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from phases.core.events.work import ContainerWork
 
 #: The value, before or after a change, of something that is not in the config then. JSON leaves it out.
 ABSENT: Any = UNSET
@@ -247,5 +246,6 @@ Event: TypeAlias = (
     | CommandBytes
     | CommandEnded
     | BranchWritten
+    | ContainerHolds
     | RepositoryChanged
 )

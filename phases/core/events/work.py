@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from phases.core.events.json_event import JsonEvent
+
 
 class RepositoryWork(Struct, frozen=True, omit_defaults=True):
     """What a repository has that may be nowhere else.
@@ -42,3 +44,11 @@ class ContainerWork(Struct, frozen=True, omit_defaults=True):
     files: int = 0
     repositories: list[RepositoryWork] = field(default_factory=list)
     problem: str = ""
+
+
+class ContainerHolds(JsonEvent, frozen=True):
+    """The `work` that `destroy` would remove with a container. The line about the container follows."""
+
+    habitat: str
+    container: str
+    work: ContainerWork

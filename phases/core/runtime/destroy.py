@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from phases.core import command_form, events
 from phases.core.build.lock import exclusive
 from phases.core.cache.image_labels import repository
-from phases.core.errors import Conflict, EngineError, NotFound
+from phases.core.errors import Conflict
+from phases.core.events.work import ContainerHolds
 from phases.core.runtime import own_containers
 from phases.core.runtime.own_containers import container_name, is_new
 from phases.core.runtime.persistence.collect import collect_replaced_files
-from phases.core.runtime.persistence.unkept import unkept_changes
+from phases.core.runtime.persistence.container_line import container_line
 from phases.core.runtime.persistence.volumes import LABEL_PERSIST, volumes_of
 from phases.core.runtime.session.presence import Presence
-from phases.core.runtime.stop import describe_users
 from phases.core.secrets import fingerprints
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from phases.core.engine.types import Change, Container, Volume
+    from phases.core.engine.types import Container, Volume
     from phases.core.project import Project
 
 _SHOWN_PATHS = 5
@@ -57,9 +57,7 @@ def destroy(
         _report_nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
         _sweep(project, name)
         return True
-    lines = [_describe_container(project, name, container) for container in containers]
-    for line in (*lines, *map(_describe_volume, volumes)):
-        project.bus.emit(events.Line(name, line))
+    _show(project, name, containers, volumes)
     if not confirm(_question(len(containers), len(volumes), images)):
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
@@ -72,6 +70,16 @@ def destroy(
     _report(project, name, removed)
     _sweep(project, name)
     return not remaining
+
+
+def _show(project: Project, name: str, containers: Iterable[Container], volumes: Sequence[Volume]) -> None:
+    """Say what would be removed: work before what a build or a program can make again."""
+    lines = [container_line(project, name, container, on_volumes=bool(volumes)) for container in containers]
+    for line in sorted(lines, key=lambda line: not line.work.repositories):
+        project.bus.emit(ContainerHolds(name, line.container, line.work))
+        project.bus.emit(events.Line(name, line.text))
+    for volume in volumes:
+        project.bus.emit(events.Line(name, _describe_volume(volume)))
 
 
 def _report(project: Project, name: str, removed: Iterable[str]) -> None:
@@ -172,28 +180,3 @@ def _containers(project: Project, name: str, *, only_set_aside: bool) -> list[Co
     rows = [row for row in listed if not (only_set_aside and _is_current(current, row))]
     containers = [container for row in rows if (container := project.engine.container(row.id))]
     return sorted(containers, key=lambda container: (container.name == current, container.name), reverse=True)
-
-
-def _describe_container(project: Project, name: str, container: Container) -> str:
-    state = "stopped"
-    if container.running:
-        presence = Presence(project.state_folder(name))
-        with presence.alone():
-            users = describe_users(project, presence, container)
-        state = f"running, in use by {users}" if users else "running"
-    try:
-        changes = _summary(unkept_changes(project.engine.changes(container.id), container))
-    except NotFound:
-        changes = "it was removed meanwhile"
-    except EngineError as error:
-        changes = f"its changes can't be listed ({error.message})"
-    return f"{container.name} ({state}): {changes}"
-
-
-def _summary(changes: list[Change]) -> str:
-    if not changes:
-        return "nothing has changed in it since its image"
-    kinds = [change.kind for change in changes]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("added", "changed", "deleted") if kind in kinds)
-    paths = ", ".join(change.path for change in changes[:_SHOWN_PATHS])
-    return f"{counts}: {paths}" + (", …" if len(changes) > _SHOWN_PATHS else "")

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from phases.core import events
 from phases.core.events.commits import BranchWritten, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
-from phases.core.events.work import ContainerWork  # noqa: TC001 (msgspec reads the type)
+from phases.core.events.work import ContainerHolds, ContainerWork
 
 SCHEMA_VERSION = 1
 
@@ -213,6 +213,7 @@ RECORDS: tuple[type[JsonEvent], ...] = (
     events.CommandStarted,
     CommandOutput,
     events.CommandEnded,
+    ContainerHolds,
     BranchWritten,
     RepositoryChanged,
     events.Line,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.config.mounts.mountable_paths import within
 from phases.core.errors import EngineUnreachable, HabitatError, printable
@@ -50,16 +50,23 @@ def work_of(project: Project, habitat: Habitat, container: Container, *, on_volu
 
             copied = entry_files.paths_in(project, habitat, container)  # each start copies them again
             changes = [change for change in changes if change.path not in copied]
-        return work_in(project, habitat, container, changes, on_volumes=on_volumes)
+        return work_in(project, habitat, container, changes, on_volumes=on_volumes).work
     except EngineUnreachable:
         raise
     except HabitatError as error:
         return ContainerWork(problem=error.message)
 
 
+class Unkept(NamedTuple):
+    """What a container has that would be lost with it. others: the changes that are in no repository."""
+
+    work: ContainerWork
+    others: Sequence[Change]
+
+
 def work_in(
     project: Project, habitat: Habitat, container: Container, changes: Sequence[Change], *, on_volumes: bool
-) -> ContainerWork:
+) -> Unkept:
     """Return the work that a container has.
 
     A container that runs is asked with one command for the repositories of each owner. For another one a temporary
@@ -86,7 +93,7 @@ def work_in(
     inside = [state.path for state in states] + own
     files = [change for change in changes if not any(within(change.path, path) for path in inside)]
     counted = [state for state in states if _counts(container, state, on_volumes=on_volumes)]
-    return ContainerWork(len(files), [*map(_summary, counted)], problem)
+    return Unkept(ContainerWork(len(files), [*map(_summary, counted)], problem), files)
 
 
 def _counts(container: Container, state: RepositoryState, *, on_volumes: bool) -> bool:
