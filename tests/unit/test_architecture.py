@@ -298,6 +298,7 @@ ABOUT_DOIT = (
     "As in every project of doit",
     "A line of doit -r jsonl, schema version ",
     "created dodo.py and doit.cfg: `doit start:",
+    "if doit has an environment of its own",
     "write dodo.py and doit.cfg too, so that doit works here",
     '"""Gives doit the tasks of the habitats in this folder.',
 )

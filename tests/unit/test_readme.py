@@ -43,7 +43,7 @@ def sample() -> str:
 
 
 def test_docs_private_repository_example_loads(tmp_path: Path) -> None:
-    (recipe,) = re.findall(r"```yaml\n(.*?)```", page("running.md"), re.DOTALL)
+    recipe, _ = re.findall(r"```yaml\n(.*?)```", page("running.md"), re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(f"base_image: b\n{recipe}", encoding="utf-8")
@@ -51,6 +51,16 @@ def test_docs_private_repository_example_loads(tmp_path: Path) -> None:
     assert [repo.token for repo in habitat.repos] == ["GITHUB"]
     assert [secret.name for secret in habitat.secrets_of("repos")] == ["GITHUB", "NPM_TOKEN"]
     assert habitat.setup[-1].script == "echo '//registry.npmjs.org/:_authToken=${NPM_TOKEN}' >~/.npmrc"
+
+
+def test_docs_shared_config_for_proxy_that_signs_loads(tmp_path: Path) -> None:
+    _, shared = re.findall(r"```yaml\n(.*?)```", page("running.md"), re.DOTALL)
+    for folder, text in (("shared", shared), ("example", "base_image: b\n")):
+        (tmp_path / ".habitats" / folder).mkdir(parents=True)
+        (tmp_path / ".habitats" / folder / "config.yaml").write_text(text, encoding="utf-8")
+    habitat = loader.load(tmp_path, "example", NAMES)
+    (volume,) = habitat.volumes
+    assert {habitat.env.values[name] for name in ("PIP_CERT", "NODE_EXTRA_CA_CERTS")} == {volume.dest}
 
 
 def test_docs_apt_cache_example_loads(tmp_path: Path) -> None:

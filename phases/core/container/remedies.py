@@ -27,6 +27,13 @@ _LFS = re.compile(
     r"smudge filter '?lfs'? failed|external filter 'git-lfs [^']*' failed|Smudge error|LFS: Client error"
     r"|Failed to fetch some objects|Error downloading object: "
 )
+# The words of OpenSSL (git, curl, pip), npm, Go and Java for a certificate that they can't check.
+_CERTIFICATE = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|self[- ]signed certificate in certificate chain|SELF_SIGNED_CERT_IN_CHAIN"
+    r"|unable to get (?:local )?issuer cert|UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+    r"|server certificate verification failed|certificate signed by unknown authority|PKIX path building failed",
+    re.IGNORECASE,
+)
 _READ_ONLY = re.compile(r"[Rr]ead-only file system")
 _DENIED = re.compile(r"[Pp]ermission denied")
 _BUSY = re.compile(r"[Dd]evice or resource busy")
@@ -56,6 +63,7 @@ def remedy_for(text: str, habitat: Habitat, platform: Callable[[], str]) -> str:
         or _privileges_remedy(text)
         or _owner_remedy(text)
         or _lfs_remedy(text)
+        or _certificate_remedy(text)
         or _mount_remedy(text, habitat)
     )
 
@@ -81,6 +89,15 @@ def _lfs_remedy(text: str) -> str:
     if _LFS.search(text):
         return "check that the server has the files of Git LFS and that token may read them, or write `lfs: false`"
     return ""
+
+
+def _certificate_remedy(text: str) -> str:
+    if not _CERTIFICATE.search(text):
+        return ""
+    return (
+        "install ca-certificates in setup; if a proxy of your network signs HTTPS itself, the habitat needs its "
+        "certificate: see docs/running.md of Habitats"
+    )
 
 
 def _mount_remedy(text: str, habitat: Habitat) -> str:

@@ -65,6 +65,9 @@ class Init(Printing):
         if doit:
             init.write_doit_files(root, plugins.SETTINGS)
             sys.stdout.write(f"created dodo.py and doit.cfg: `doit start:{name or 'NAME'}` works in {root}, too\n")
+            sys.stdout.write(
+                "if doit has an environment of its own, as pipx makes one, install this package there too\n"
+            )
         return 0
 
 
