@@ -50,7 +50,7 @@ from phases.core.engine.types import (
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 from phases.core.runtime.persistence import collect as persistence_collect
-from phases.core.runtime.persistence import create as persistence_create
+from phases.core.runtime.persistence import fill as persistence_fill
 from phases.core.runtime.session import hang_up
 from phases.core.secrets import delivery
 
@@ -365,8 +365,9 @@ class FakeEngine:
         for bind in binds:
             if not Path(bind.source).exists():
                 raise EngineError(f"bind source path does not exist: {bind.source}")
-        named = [mount for mount in mounts if isinstance(mount, VolumeMount)]
         files = new_image.files.copy()
+        # As an engine, which mounts at the place that links lead to.
+        named = [replace(mount, dest=files.resolve(mount.dest)) for mount in mounts if isinstance(mount, VolumeMount)]
         files.nodes = MountedNodes(dict(files.nodes), {mount.dest: self._mounted(mount, files) for mount in named})
         container = FakeContainer(
             id=self._new_id(),
@@ -580,7 +581,7 @@ class FakeEngine:
             return 0
         if command.script == persistence_collect._COLLECT.text:
             return _collect(container.files, _uid(command) or 0, *command.args, output=output)
-        if command.script == persistence_create._SET_OWNER.text:
+        if command.script == persistence_fill._SET_OWNER.text:
             uid, gid, *folders = command.args
             for folder in folders:
                 _give(container.files, folder, int(uid), int(gid))

@@ -26,7 +26,8 @@ class MountedNodes(MutableMapping[str, Node]):
 
     def __init__(self, own: dict[str, Node], volumes: Mapping[str, MutableMapping[str, Node]]) -> None:
         self.own = own
-        self._volumes = volumes
+        # Of two volumes, one in the other, the inner one has the path.
+        self._volumes = dict(sorted(volumes.items(), key=lambda volume: -len(volume[0])))
 
     def _of(self, path: str) -> tuple[MutableMapping[str, Node], str]:
         for dest, nodes in self._volumes.items():
@@ -49,7 +50,8 @@ class MountedNodes(MutableMapping[str, Node]):
     def __iter__(self) -> Iterator[str]:
         yield from (path for path in self.own if self._of(path)[0] is self.own)
         for dest, nodes in self._volumes.items():
-            yield from (dest if name == "/" else dest + name for name in nodes)
+            paths = (dest if name == "/" else dest + name for name in nodes)
+            yield from (path for path in paths if self._of(path)[0] is nodes)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -26,17 +26,17 @@ SECRETS_FOLDER = "/run/secrets"
 
 #: Variables that name a user or a folder. The phase that makes it sets the variable, not phase 3.
 PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
+#: The values of `workspace`; the first is the default.
+WORKSPACES = ("volume", "image")
 
 
 class FileCopy(Struct, frozen=True):
     """An entry of `files:`, or of `entry.files`.
 
     Attributes:
-        source: The file or folder on the host.
-        shown: The source as the config has it.
+        source, shown: The file or folder on the host; the same as the config has it.
         dest: An absolute path, or one below ~.
-        owner: NAME or NAME:GROUP, "" for USER.
-        mode: In octal, "" for the default.
+        owner, mode: NAME or NAME:GROUP, "" for USER; in octal, "" for the default.
         origin: Its line.
         point: When it is copied, None for phase 6 itself, and for `entry.files`.
     """
@@ -235,6 +235,7 @@ class Habitat(Struct, frozen=True, dict=True):
     setup: tuple[Command, ...] = ()
     hooks: tuple[HookCommand, ...] = ()
     repos: tuple[RepoClone, ...] = ()
+    workspace: str = WORKSPACES[0]
     required: tuple[tuple[str, Origin], ...] = ()
     tests: tuple[TestScript, ...] = ()
     instructions: tuple[AgentText, ...] = ()

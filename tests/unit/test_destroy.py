@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
-    return built_demo(tmp_path, "entry: {command: 'true'}\n")
+    return built_demo(tmp_path, "workspace: image\nentry: {command: 'true'}\n")
 
 
 def start(demo: DemoProject, *, fresh: bool = False) -> str:

@@ -46,7 +46,7 @@ def test_removed_habitat_is_listed_with_all_that_is_left(demo: DemoProject) -> N
     remove_habitat(demo)
     (row,) = left(demo)
     assert (row.name, row.containers, row.running) == ("demo", ["habitat-demo"], ["habitat-demo"])
-    assert (len(row.volumes), row.images) == (1, len({*demo.engine.tags().values()}) - 1)
+    assert (len(row.volumes), row.images) == (2, len({*demo.engine.tags().values()}) - 1)
 
 
 @pytest.mark.guarantee("removed-habitats-listed")
@@ -67,7 +67,7 @@ def test_destroy_and_clean_remove_what_is_left_of_removed_habitat(demo: DemoProj
     stop.stop(demo.run_anew(), "demo")
     clean.clean_all(demo.run_anew(), "demo")
     (row,) = left(demo)
-    assert (row.containers, row.running, len(row.volumes), row.images) == (["habitat-demo"], [], 1, 0)
+    assert (row.containers, row.running, len(row.volumes), row.images) == (["habitat-demo"], [], 2, 0)
     assert destroy(demo.run_anew(), "demo", lambda _: True)
     assert left(demo) == []
     assert (demo.engine.volumes(), demo.engine.containers()) == ([], [])

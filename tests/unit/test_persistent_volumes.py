@@ -340,19 +340,18 @@ def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path
     write(demo.root, "habitats/demo/config.yaml", config("~/.cache/"))  # what left the config is found by its label
     asked: list[str] = []
     assert not destroy(demo.run_anew(), "demo", refusing(asked))
-    assert asked == ["Remove the container, with all changes in it, and 2 persistent volumes?"]
+    assert asked == ["Remove the container, with all changes in it, and 1 workspace, and 2 persistent volumes?"]
     names = [volume_name("demo", path) for path in ("~/.cache/", "~/.state.json")]
-    assert demo.lines() == [
+    assert demo.lines()[1:] == [
         "habitat-demo (stopped): nothing has changed in it since its image",
         f"~/.cache/: volume {names[0]}, since 2026-01-01",
         f"~/.state.json: volume {names[1]}, since 2026-01-01",
     ]
-    assert len(demo.engine.volumes()) == 2
+    assert len(demo.engine.volumes()) == 3
     assert destroy(demo.run_anew(), "demo", lambda _: True)
     assert demo.engine.volumes() == []
-    assert demo.notices() == [
-        "removed habitat-demo, 2 persistent volumes; its snapshots are kept: `doit clean demo` removes them"
-    ]
+    kept = "its snapshots are kept: `doit clean demo` removes them"
+    assert demo.notices() == [f"removed habitat-demo, 1 workspace, 2 persistent volumes; {kept}"]
 
 
 def test_destroy_names_only_what_is_kept(tmp_path: Path) -> None:
@@ -360,7 +359,7 @@ def test_destroy_names_only_what_is_kept(tmp_path: Path) -> None:
     start(demo)
     clean.clean_all(demo.run_anew(), "demo")
     assert destroy(demo.run_anew(), "demo", lambda _: True, keep_volumes=True)
-    assert demo.notices() == ["removed habitat-demo; its persistent volumes are kept"]
+    assert demo.notices() == ["removed habitat-demo; its workspace and its persistent volumes are kept"]
 
 
 def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None:
@@ -369,7 +368,7 @@ def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None
     demo.engine.remove("habitat-demo")
     asked: list[str] = []
     destroy(demo.run_anew(), "demo", refusing(asked))
-    assert asked == ["Remove 1 persistent volume?"]
+    assert asked == ["Remove 1 workspace, and 1 persistent volume?"]
 
 
 def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) -> None:
@@ -387,7 +386,7 @@ def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) ->
 def test_destroy_keeps_persist_volume_used_by_other_container(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "~/.cache/")
     start(demo)
-    (volume,) = demo.engine.volumes()
+    (volume,) = demo.engine.volumes(label="habitat.persist")
     demo.engine.create("base:1", "guest", ("x",), mounts=[VolumeMount(volume.name, "/x")])
     assert not destroy(demo.run_anew(), "demo", lambda _: True)
     assert demo.notices()[0].startswith(f"volume {volume.name} is kept: another container uses it")
@@ -399,7 +398,7 @@ def test_clean_keeps_persist_volumes(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "~/.cache/")
     start(demo)
     clean.clean_all(demo.run_anew(), "demo")
-    assert len(demo.engine.volumes()) == 1
+    assert len(demo.engine.volumes(label="habitat.persist")) == 1
 
 
 def test_start_without_persist_makes_no_extra_engine_requests(tmp_path: Path) -> None:
@@ -407,8 +406,9 @@ def test_start_without_persist_makes_no_extra_engine_requests(tmp_path: Path) ->
     demo.build()
     demo.engine.calls.clear()
     bring_up(demo.run_anew(), demo.project.habitat("demo"))
-    changing = [call[0] for call in demo.engine.calls if call[0] != "images"]
-    assert changing == ["create", *["read_file"] * 2, "start"]  # the image's git configs, once for an image
+    changing = [call[0] for call in demo.engine.calls if call[0] not in ("images", "create_volume", "remove_volume")]
+    # Once for an image: its users and its git configs. Volumes are those of the lock, while a workspace is filled.
+    assert changing == ["create", *["read_file"] * 2, "start"]
     demo.engine.remove("habitat-demo")
     demo.engine.calls.clear()
     bring_up(demo.run_anew(), demo.project.habitat("demo"))

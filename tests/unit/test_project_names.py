@@ -116,7 +116,7 @@ def test_second_project_takes_its_name_and_leaves_first_alone(shop: DemoProject,
     assert state_of(shop.engine, "demo") == before
     (_, containers, volumes) = state_of(blog.engine, "blog.demo")
     assert containers == [("habitat-blog.demo", True)]
-    assert len(volumes) == 1  # type: ignore[arg-type]
+    assert len(volumes) == 2  # type: ignore[arg-type]
     assert (shop.build(), blog.build()) == ([], [])
 
 
@@ -266,7 +266,10 @@ def test_named_project_has_its_name_in_all_names(tmp_path: Path) -> None:
     runtime_start.start_detached(demo.run_anew(), "demo")
     assert repositories(demo.engine) == {"habitat-shop.demo"}
     assert [container.name for container in demo.engine.containers()] == ["habitat-shop.demo"]
-    assert [volume.name.startswith("habitat-shop.demo-srv-") for volume in demo.engine.volumes()] == [True]
+    assert [re.sub("-[0-9a-f]{8}$", "", volume.name) for volume in demo.engine.volumes()] == [
+        "habitat-shop.demo-srv",
+        "habitat-shop.demo-workspace",
+    ]
     (row,) = status.overview(demo.run_anew(), ["demo"]).habitats
     assert row.container
     assert row.container.name == "habitat-shop.demo"
@@ -417,7 +420,7 @@ def test_removed_habitat_of_named_project_is_listed_and_removed_by_its_own_name(
     runtime_start.start_detached(demo.run_anew(), "demo")
     (demo.root / "habitats/demo").rename(demo.root / "habitats/other")
     (row,) = orphans(demo.run_anew())
-    assert (row.name, row.containers, len(row.volumes)) == ("demo", ["habitat-shop.demo"], 1)
+    assert (row.name, row.containers, len(row.volumes)) == ("demo", ["habitat-shop.demo"], 2)
     assert row.images > 8
     stop.stop(demo.run_anew(), "demo")
     assert destroy(demo.run_anew(), "demo", lambda _: True)

@@ -15,7 +15,7 @@ from phases.core.engine.types import SYSTEM_PATH, Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import stop
-from phases.core.runtime.persistence import create as persistence_create
+from phases.core.runtime.persistence import fill as persistence_fill
 from phases.core.secrets import delivery
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
     names = {
         delivery._RECEIVE.text: "receive a secret",
         delivery._WITHDRAW.text: "withdraw secrets",
-        persistence_create._SET_OWNER.text: "give volumes to USER",
+        persistence_fill._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
     messages = [names.get(command.script, "create USER") for command in roots_commands(demo_project)]

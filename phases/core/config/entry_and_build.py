@@ -12,7 +12,7 @@ from phases.core.config.schema.entry import NETWORKS
 from phases.core.config.units import DAY
 from phases.core.entry_settings import Limits, Ready
 from phases.core.errors import ConfigError
-from phases.core.model import Build, EntryPoint
+from phases.core.model import WORKSPACES, Build, EntryPoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,6 +127,14 @@ def _seconds(scope: Scope, ready: schema.ReadyKeys, key: str) -> float:
     except ValueError:
         remedy = f"{units.DURATION_REMEDY} 2s, 90s or 5m"
         raise scope.wrong_value(repr(text), units.DURATION_RULE, remedy, "entry", "ready", key) from None
+
+
+def workspace(scope: Scope, word: str) -> str:
+    """Return the value of `workspace`. Collects errors."""
+    if word and word not in WORKSPACES:
+        rule, remedy = " or ".join(WORKSPACES), "write image for a habitat without a volume for WORKDIR"
+        scope.problems.add(scope.wrong_value(repr(word), rule, remedy, "workspace"))
+    return word or WORKSPACES[0]
 
 
 def _network(scope: Scope, network: str) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from phases.core.config import dockerfile, names, sections, units
 from phases.core.config import secrets as config_secrets
-from phases.core.config.entry_and_build import build, entry_point
+from phases.core.config.entry_and_build import build, entry_point, workspace
 from phases.core.config.layers import personal
 from phases.core.config.mounts import caches, persist, uid, volume_conflicts, volumes
 from phases.core.config.names import USER
@@ -97,7 +97,6 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         config_secrets.check_replaced(all_secrets)
     secrets = config_secrets.latest(all_secrets)
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
-    user_ids = attempt(lambda: uid.user_ids(scope, config.uid), None)
     entry = attempt(lambda: entry_point(scope, config.entry), EntryPoint())
     entry = replace(entry, files=sections.files(scope, config.entry.files, secret_files, points, "entry", "files"))
     build_section = attempt(lambda: build(scope, config.build), Build())
@@ -109,7 +108,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
-        user_ids=user_ids,
+        user_ids=attempt(lambda: uid.user_ids(scope, config.uid), None),
         files=sections.files(scope, config.files, secret_files, points, "files"),
         volumes=(mounts := volumes.volumes(scope, config.volumes)),
         secrets=secrets,
@@ -118,6 +117,7 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         setup=sections.setup(scope, config.setup),
         hooks=hook_commands,
         repos=sections.repos(scope, config.repos, secrets, [mount.dest for mount in mounts]),
+        workspace=workspace(scope, config.workspace),
         required=sections.required(scope, config.verify_fs.required_files),
         tests=sections.tests(
             scope, config.tests, has_init=bool(config.entry.init_command.strip()) or scope.is_wrong("entry")

@@ -17,6 +17,7 @@ from phases.core.runtime import own_containers
 from phases.core.runtime.persistence.volumes import volumes_of
 from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session.presence import Presence
+from phases.core.runtime.workspace.record import RECORD as WORKSPACES
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
 from phases.registry import PHASES
@@ -90,7 +91,7 @@ def clean_all(project: Project, name: str) -> int:
 
 def _stays(path: Path) -> bool:
     """Return whether a file in a habitat's state folder is about its name, its containers or caches, which stay."""
-    if path.name in (RECORD, agent_folder.STATE_FOLDER):
+    if path.name in (RECORD, WORKSPACES, agent_folder.STATE_FOLDER):
         return True
     return path.name.startswith("starts") or fingerprints.is_record(path) or cache_volumes.is_record(path)
 

@@ -16,7 +16,7 @@ from phases.core.runtime import container_difference, replacement
 from phases.core.runtime.new_container import ContainerChanged, create_container
 from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
-from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
 from phases.core.runtime.person import commit_author
 from phases.core.runtime.replacement import LABEL_REPLACES, LABEL_RETIRES
 from phases.core.runtime.session import image_users
@@ -143,6 +143,7 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
 def _start_checked(project: Project, habitat: Habitat, container: Container, image_note: str) -> None:
     dests = [bind.dest for bind in container.binds]
     dests += [folder.mount_point for folder in persistence_of(container).folders]
+    dests += [workspace.resolved for workspace in workspaces_of(container).entries]
     home = f"/home/{habitat.user}"
     host_mounts.check(habitat)
     check_links = partial(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from phases import hooks
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_of
+from phases.core.config.mounts import workspaces
 from phases.core.container.main_process import main_process
 from phases.core.json_types import dotted
 from phases.core.origin import with_places
@@ -17,7 +18,7 @@ from phases.core.runtime.new_container import (
     limits_label,
     restrictions_label,
 )
-from phases.core.runtime.persistence.volumes import paths_of, persistence_of
+from phases.core.runtime.persistence.volumes import paths_of, persistence_of, workspaces_of
 from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session import entry_env
 from phases.core.runtime.session.entry_env import LABEL_ENTRY_ENV
@@ -62,6 +63,8 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
     if paths != paths_of(habitat):
         new = (persisted.origin for persisted in habitat.entry.persist if persisted.path not in paths)
         keys.append(with_places("entry.persist", *new))
+    if workspaces_of(container).candidates != workspaces.candidates(habitat):
+        keys.append(with_places("the place of WORKDIR and the repositories", habitat.line_of(("workspace",))))
     return f"{' and '.join(keys)} changed" if keys else ""
 
 

@@ -1,4 +1,4 @@
-"""Removes the containers of a habitat, with the work in them, and its persistent volumes."""
+"""Removes the containers of a habitat, with the work in them, its workspaces and its persistent volumes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phases.core.runtime import own_containers
 from phases.core.runtime.own_containers import container_name, is_new
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.container_line import container_line
-from phases.core.runtime.persistence.volumes import LABEL_PERSIST, volumes_of
+from phases.core.runtime.persistence.volumes import LABEL_PERSIST, LABEL_WORKSPACE, is_workspace, volumes_of
 from phases.core.runtime.session.presence import Presence
 from phases.core.secrets import fingerprints
 from phases.registry import PHASES
@@ -34,6 +34,7 @@ def destroy(
     *,
     keep_volumes: bool = False,
     only_set_aside: bool = False,
+    only_workspace: bool = False,
     with_images: bool = False,
 ) -> bool:
     """List the habitat's containers and volumes with their changes, ask, and remove them.
@@ -42,8 +43,9 @@ def destroy(
         project: The project.
         name: The name of the habitat.
         confirm: Asks the person a question and returns the answer.
-        keep_volumes: Whether to keep the persistent volumes.
-        only_set_aside: Whether to keep the current container and the persistent volumes.
+        keep_volumes: Whether to keep the persistent volumes and the workspaces.
+        only_set_aside: Whether to keep the current container and all volumes.
+        only_workspace: Whether to keep the persistent volumes.
         with_images: Whether to remove its images, too.
 
     Returns:
@@ -51,35 +53,43 @@ def destroy(
     """
     keep_volumes = keep_volumes or only_set_aside
     containers = _containers(project, name, only_set_aside=only_set_aside)
-    volumes = [] if keep_volumes else volumes_of(project, name)
+    volumes = [] if keep_volumes else _volumes(project, name, only_workspace=only_workspace)
     images = project.store.count(name, PHASES) if with_images else 0
     if not containers and not volumes and not images:
         _report_nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
         _sweep(project, name)
         return True
     _show(project, name, containers, volumes)
-    if not confirm(_question(len(containers), len(volumes), images)):
+    if not confirm(_question(len(containers), volumes, images)):
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
-    _remove_containers(project, name, containers, keep_volumes=keep_volumes)
+    _remove_containers(project, name, containers, keep_volumes=keep_volumes or only_workspace)
     removed = [container.name for container in containers]
     remaining = _remove_volumes(project, name, volumes)
     if len(remaining) < len(volumes):
-        removed.append(_count(len(volumes) - len(remaining), "persistent volume"))
+        removed += _counts([volume for volume in volumes if volume not in remaining])
     removed += [_count(_remove_images(project, name), "image")] if images else []
     _report(project, name, removed)
     _sweep(project, name)
     return not remaining
 
 
+def _volumes(project: Project, name: str, *, only_workspace: bool) -> list[Volume]:
+    return [volume for volume in volumes_of(project, name) if is_workspace(volume) or not only_workspace]
+
+
 def _show(project: Project, name: str, containers: Iterable[Container], volumes: Sequence[Volume]) -> None:
     """Say what would be removed: work before what a build or a program can make again."""
+    for volume in volumes:
+        if is_workspace(volume):
+            project.bus.emit(events.Line(name, _describe_volume(volume)))
     lines = [container_line(project, name, container, on_volumes=bool(volumes)) for container in containers]
     for line in sorted(lines, key=lambda line: not line.work.repositories):
         project.bus.emit(ContainerHolds(name, line.container, line.work))
         project.bus.emit(events.Line(name, line.text))
     for volume in volumes:
-        project.bus.emit(events.Line(name, _describe_volume(volume)))
+        if not is_workspace(volume):
+            project.bus.emit(events.Line(name, _describe_volume(volume)))
 
 
 def _report(project: Project, name: str, removed: Iterable[str]) -> None:
@@ -101,7 +111,9 @@ def _report_nothing(project: Project, name: str, *, keep_volumes: bool, only_set
 
 def _kept(project: Project, name: str) -> str:
     """Return what is kept of a habitat without containers, with the command that removes its snapshots; "" if none."""
-    volumes = "its persistent volumes are kept" if volumes_of(project, name) else ""
+    kinds = [is_workspace(volume) for volume in volumes_of(project, name)]
+    words = ["its workspace"] * any(kinds) + ["its persistent volumes"] * (not all(kinds))
+    volumes = f"{' and '.join(words)} {'is' if kinds == [True] else 'are'} kept" if words else ""
     images = (
         f"its snapshots are kept: `{command_form.command('clean', name)}` removes them"
         if _has_images(project, name)
@@ -115,9 +127,9 @@ def _has_images(project: Project, name: str) -> bool:
     return any(tag.startswith(prefix) for image in project.image_index.all() for tag in image.tags)
 
 
-def _question(containers: int, volumes: int, images: int) -> str:
+def _question(containers: int, volumes: Sequence[Volume], images: int) -> str:
     which, where = ("the container", "it") if containers == 1 else (f"these {containers} containers", "them")
-    counted = [_count(*pair) for pair in ((volumes, "persistent volume"), (images, "image")) if pair[0]]
+    counted = [*_counts(volumes), *([_count(images, "image")] if images else [])]
     first = [f"{which}, with all changes in {where}"] if containers else []
     return f"Remove {', and '.join([*first, *counted])}?"
 
@@ -126,8 +138,16 @@ def _count(number: int, kind: str) -> str:
     return f"{number} {kind}{'' if number == 1 else 's'}"
 
 
+def _counts(volumes: Sequence[Volume]) -> list[str]:
+    workspaces = sum(map(is_workspace, volumes))
+    pairs = ((workspaces, "workspace"), (len(volumes) - workspaces, "persistent volume"))
+    return [_count(*pair) for pair in pairs if pair[0]]
+
+
 def _describe_volume(volume: Volume) -> str:
     since = f", since {volume.made[:10]}" if volume.made else ""
+    if is_workspace(volume):
+        return f"{volume.labels[LABEL_WORKSPACE]}: workspace, all work in it, volume {volume.name}{since}"
     return f"{volume.labels[LABEL_PERSIST]}: volume {volume.name}{since}"
 
 

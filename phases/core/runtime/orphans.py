@@ -20,7 +20,7 @@ from phases.core.cache.stamps import task_name
 from phases.core.runtime import own_containers
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.own_containers import LABEL_RUN
-from phases.core.runtime.persistence.volumes import LABEL_PERSIST, persistent
+from phases.core.runtime.persistence.volumes import persistent
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def orphans(project: Project) -> list[Orphan]:
     containers: dict[str, list[Container]] = {}
     for container in own_containers.containers(project):
         containers.setdefault(container.labels[LABEL_RUN], []).append(container)
-    volumes = project.engine.volumes(label=LABEL_PERSIST)
+    volumes = project.engine.volumes(label=image_labels.LABEL_NAME)
     images = [image for image in project.image_index.all() if _is_ours(project, image.labels)]
     labels = [*(volume.labels for volume in volumes), *(image.labels for image in images)]
     removed = {project.names.of(name): name for name in project.habitats.removed}

@@ -1,4 +1,4 @@
-"""`habitat destroy NAME`: remove the habitat's containers, with the work in them, and its persistent volumes."""
+"""`habitat destroy NAME`: remove its workspaces, its containers, with the work in them, and what persists."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "keep-volumes",
         "type": bool,
         "default": False,
-        "help": "keep the volumes of entry.persist",
+        "help": "keep the workspaces and the volumes of entry.persist",
     },
     {
         "name": "set_aside",
@@ -40,6 +40,13 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "default": False,
         "help": "remove only what it has under an earlier name, with the images",
     },
+    {
+        "name": "workspace",
+        "long": "workspace",
+        "type": bool,
+        "default": False,
+        "help": "remove the workspaces, and the containers that have them, but not what persists",
+    },
 )
 WORDS = False
 PIPES = False
@@ -53,13 +60,20 @@ def run(
     keep_volumes: bool = False,
     set_aside: bool = False,
     earlier_names: bool = False,
+    workspace: bool = False,
 ) -> int:
     from phases.core.runtime import destroy, orphans
 
+    if workspace and (keep_volumes or set_aside):
+        other = "--keep-volumes" if keep_volumes else "--set-aside"
+        remedy = "use one of them"
+        raise StartError(f"--workspace removes volumes, but {other} keeps them", where=name, remedy=remedy)
     confirm = (lambda _: True) if yes else partial(_ask, name)
     if earlier_names:
         return 0 if orphans.destroy_earlier(project, name, confirm) else 1
-    is_done = destroy.destroy(project, name, confirm, keep_volumes=keep_volumes, only_set_aside=set_aside)
+    is_done = destroy.destroy(
+        project, name, confirm, keep_volumes=keep_volumes, only_set_aside=set_aside, only_workspace=workspace
+    )
     return 0 if is_done else 1
 
 

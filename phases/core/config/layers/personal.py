@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 #: The keys that it may have, and those below `entry`.
-SECTIONS = ("entry", "identity", "instructions", "secrets")
+SECTIONS = ("entry", "identity", "instructions", "secrets", "workspace")
 ENTRY = ("env", "files", "persist", "ssh_agent")
 
-_ALLOWED = "entry.env, files, persist and ssh_agent, identity, instructions, and secrets with start: true"
+_ALLOWED = "entry.env, files, persist and ssh_agent, identity, instructions, workspace, and secrets with start: true"
 _REMEDY = "write it into the config of a habitat, or of the shared layer"
 
 #: The variables of git for each key of `identity`.

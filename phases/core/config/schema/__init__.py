@@ -12,7 +12,7 @@ import msgspec
 
 from phases.core.config import names
 from phases.core.config.schema.entry import BuildKeys, EntryKeys, LimitsKeys, ReadyKeys
-from phases.core.config.schema.mapping import Mapping, key, whole
+from phases.core.config.schema.mapping import Mapping, key, one_of, whole
 from phases.core.config.schema.sections import (
     MODE,
     CacheKeys,
@@ -28,6 +28,7 @@ from phases.core.config.schema.sections import (
     VerifyFsKeys,
     VolumeKeys,
 )
+from phases.core.model import WORKSPACES
 
 __all__ = [
     "MODE",
@@ -91,6 +92,14 @@ class Config(Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs
     ] = []
     hooks: Annotated[list[HookKeys], key("Scripts for `sh -e` before or after any phase, as a part of it.")] = []
     repos: Annotated[list[RepoKeys], key("Phase 8: git repositories, cloned with the image's own git.")] = []
+    workspace: Annotated[
+        str,
+        key(
+            "Where WORKDIR and the repositories are: volume, kept over rebuilds, or image. Default: volume.",
+            pattern=one_of(WORKSPACES),
+            examples=[*WORKSPACES],
+        ),
+    ] = ""
     verify_fs: VerifyFsKeys = VerifyFsKeys()
     tests: Annotated[
         list[str | TestKeys], key("Phase 11: scripts, run as USER in WORKDIR, in a temporary container.")

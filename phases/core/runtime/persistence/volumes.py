@@ -1,4 +1,4 @@
-"""The persistent paths of a habitat, its volumes, and the label that records them."""
+"""The persistent paths and the workspaces of a habitat, their volumes, and the labels that record them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The label of a volume is its path as the config has it; that of a container lists all paths, and where they are.
 LABEL_PERSIST = "habitat.persist"
+
+#: The same for workspaces: WORKDIR, and each repository outside of it.
+LABEL_WORKSPACE = "habitat.workspace"
 
 
 class PersistentPath(Struct, frozen=True):
@@ -72,6 +75,45 @@ class Persistence(Struct, frozen=True):
         return json.dumps({"owner": self.owner, "places": rows})
 
 
+class Workspace(Struct, frozen=True):
+    """A workspace in a container.
+
+    path: as the config has it. resolved: the path without links. volume: the name of its volume.
+    """
+
+    path: str
+    resolved: str
+    volume: str
+
+
+class Workspaces(Struct, frozen=True):
+    """The workspaces in a container's label.
+
+    candidates: the paths that might have been workspaces. entries: those that are. image: the id of the image that the
+    container was made from; of the first one, if containers were committed since.
+    """
+
+    candidates: tuple[str, ...] = ()
+    entries: tuple[Workspace, ...] = ()
+    image: str = ""
+
+    @property
+    def label(self) -> str:
+        if not self.candidates:
+            return ""
+        rows = [[entry.path, entry.resolved, entry.volume] for entry in self.entries]
+        return json.dumps({"candidates": self.candidates, "places": rows, "image": self.image})
+
+
+def workspaces_of(container: Container) -> Workspaces:
+    """Return the workspaces of a container. One that an earlier version created has none."""
+    if not (text := container.labels.get(LABEL_WORKSPACE)):
+        return Workspaces()
+    label = json.loads(text)
+    entries = tuple(Workspace(*row) for row in label["places"])
+    return Workspaces(tuple(label["candidates"]), entries, label["image"])
+
+
 def persistence_of(container: Container) -> Persistence:
     """Return what persists of a container."""
     label = json.loads(container.labels.get(LABEL_PERSIST) or '{"places":[],"owner":[0,0]}')
@@ -89,13 +131,27 @@ def volume_name(habitat: str, path: str) -> str:
 
     habitat: its name on the engine.
     """
+    return _name(habitat, path, f"{habitat}\0{path}")
+
+
+def workspace_volume_name(habitat: str, path: str) -> str:
+    """Return the name of a workspace's volume. habitat: its name on the engine."""
+    return _name(habitat, path, f"{habitat}\0workspace\0{path}")
+
+
+def _name(habitat: str, path: str, unique: str) -> str:
     words = "-".join(re.findall(r"[a-z0-9]+", path.lower()))[:32].strip("-")
-    digits = hashlib.sha256(f"{habitat}\0{path}".encode()).hexdigest()[:8]
+    digits = hashlib.sha256(unique.encode()).hexdigest()[:8]
     return "-".join(filter(None, ("habitat", habitat, words, digits)))
 
 
+def is_workspace(volume: Volume) -> bool:
+    """Return whether a volume of a habitat is a workspace."""
+    return LABEL_WORKSPACE in volume.labels
+
+
 def volumes_of(project: Project, name: str) -> list[Volume]:
-    """List the persistent volumes of a habitat, including those of paths that its config no longer names.
+    """List the volumes of a habitat, including those of paths that its config no longer names. Workspaces come first.
 
     A person's copy of a volume may have its labels, but doesn't have its name.
 
@@ -107,14 +163,19 @@ def volumes_of(project: Project, name: str) -> list[Volume]:
     for volume in volumes:
         if project.identity.is_foreign(volume.labels):
             raise project.names.conflict(name, f"the volume {volume.name}", volume.labels)
-    return volumes
+    return sorted(volumes, key=lambda volume: not is_workspace(volume))
 
 
 def persistent(volumes: Iterable[Volume], habitat: str) -> list[Volume]:
-    """Return the persistent volumes of a habitat, by its name on the engine, among some volumes."""
+    """Return the persistent volumes and workspaces of a habitat, by its name on the engine, among some volumes."""
     return [
         volume
         for volume in volumes
-        if volume.labels.get(image_labels.LABEL_NAME) == habitat
-        and volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))
+        if volume.labels.get(image_labels.LABEL_NAME) == habitat and volume.name == _own_name(volume, habitat)
     ]
+
+
+def _own_name(volume: Volume, habitat: str) -> str:
+    if is_workspace(volume):
+        return workspace_volume_name(habitat, volume.labels[LABEL_WORKSPACE])
+    return volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))

@@ -1,0 +1,366 @@
+"""Workspaces, on the fake engine: WORKDIR and the repositories on volumes, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_files import Node
+from unit_helpers import DemoProject, FakeTerminal, load, make_user, write
+
+from phases.core.build.builder import Builder
+from phases.core.config.mounts import workspaces
+from phases.core.engine.types import VolumeMount
+from phases.core.errors import EngineError, HabitatError
+from phases.core.project import Project
+from phases.core.runtime import clean
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime.destroy import destroy
+from phases.core.runtime.persistence.volumes import workspace_volume_name, workspaces_of
+from phases.core.runtime.session import exit_guard
+from phases.p02_users import CREATE_USER
+from phases.ui.verbs import destroy as destroy_verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_engine import Command
+
+BASE = "base_image: base:1\nentry:\n  command: 'true'\n"
+VOLUME = workspace_volume_name("demo", "/workspace")
+HOME = "/home/agent"
+
+
+def built(root: Path, text: str = "", image: dict[str, str] | None = None, base: str = BASE) -> DemoProject:
+    """A built habitat. text: the rest of its config; image: files of its image, which are USER's."""
+    demo = DemoProject(root, text + base)
+    demo.engine.files("base:1").add(HOME, Node("dir", 0o755, 1000, 1000))
+    for path, content in (image or {}).items():
+        demo.engine.files("base:1").write(path, content, uid=1000)
+    demo.build()
+    return demo
+
+
+def start(demo: DemoProject, during: dict[str, str] | None = None, *, fresh: bool = False) -> str:
+    """Start it; `during` is what its command puts into files. Returns the container's id."""
+
+    def on_execute(command: Command) -> tuple[int, str] | None:
+        if command.script != "true":
+            return make_user(command)
+        for path, content in (during or {}).items():
+            command.container.files.add(path, Node("file", 0o644, 1000, 1000, content.encode()))
+        return 0, ""
+
+    demo.engine.on_execute = on_execute
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+    return demo.container().id
+
+
+def text(demo: DemoProject, path: str) -> str | None:
+    node = demo.engine.files("habitat-demo").find(path)
+    return node.content.decode() if node else None
+
+
+def configure(demo: DemoProject, more: str, base: str = BASE) -> None:
+    write(demo.root, "habitats/demo/config.yaml", more + base)
+
+
+def volumes(demo: DemoProject) -> list[str]:
+    return [volume.name for volume in demo.engine.volumes()]
+
+
+# Volumes
+
+
+@pytest.mark.guarantee("workspace-outlives-containers")
+def test_workspace_keeps_work_over_new_image_new_container_and_removed_container(tmp_path: Path) -> None:
+    demo = built(tmp_path, image={"/workspace/README": "image's"})
+    first = start(demo, {"/workspace/work": "mine"})
+    assert (text(demo, "/workspace/README"), volumes(demo)) == ("image's", [VOLUME])
+    configure(demo, "env: [A=b]\n")
+    demo.build()
+    assert start(demo) != first
+    assert text(demo, "/workspace/work") == "mine"
+    start(demo, {"/workspace/more": "mine too"}, fresh=True)
+    demo.engine.remove("habitat-demo")
+    start(demo)
+    assert (text(demo, "/workspace/work"), text(demo, "/workspace/more")) == ("mine", "mine too")
+    assert volumes(demo) == [VOLUME]
+
+
+def test_workspace_of_image_is_in_container(tmp_path: Path) -> None:
+    demo = built(tmp_path, "workspace: image\n")
+    start(demo, {"/workspace/work": "mine"})
+    assert volumes(demo) == []
+    assert "/workspace/work" in demo.engine.files("habitat-demo").own
+
+
+def test_workspace_any_other_word_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HabitatError) as excinfo:
+        load(tmp_path, f"workspace: host\n{BASE}")
+    assert str(excinfo.value).startswith("habitats/demo/config.yaml:1: workspace: must be volume or image, is 'host': ")
+
+
+def test_second_container_with_workspace_needs_no_lock_and_no_look(tmp_path: Path) -> None:
+    demo = built(tmp_path)
+    start(demo)
+    demo.engine.calls.clear()
+    start(demo, fresh=True)
+    assert [call for call in demo.engine.called("create_volume") if "start" in call[1]] == []
+    assert [call[2].startswith("habitat-demo-") for call in demo.engine.called("create")] == [True]
+
+
+@pytest.mark.parametrize(
+    ("config", "places"),
+    [
+        ("", ("/workspace",)),
+        ("env: [WORKDIR=/]\n", ()),
+        ("env: [WORKDIR=/home/agent]\n", ()),
+        ("env: [WORKDIR=/usr/local]\n", ()),
+        ("env: [WORKDIR=/usr/src/app]\n", ("/usr/src/app",)),
+        ("env: [WORKDIR=/etc/x]\n", ()),
+        ("env: [USER=root, WORKDIR=/root]\n", ()),
+        ("env: [USER=root, WORKDIR=/root/x]\n", ("/root/x",)),
+        ("repos: [{url: u, path: p}, {url: u, path: /srv/a}]\n", ("/workspace", "/srv/a")),
+        ("repos: [{url: u, path: /srv/a}, {url: u, path: /srv/a/b}]\n", ("/workspace", "/srv/a")),
+        ("env: [WORKDIR=/home/agent]\nrepos: [{url: u, path: p}]\n", ("/home/agent/p",)),
+        ("env: [WORKDIR=/]\nrepos: [{url: u, path: ~/p}]\n", ("~/p",)),
+        ("volumes: [{source: data, dest: /workspace}]\n", ()),
+        ("volumes: [{source: data, dest: /workspace/data}]\n", ("/workspace",)),
+    ],
+)
+def test_workspaces_of_config_are_workdir_and_repositories_outside(
+    tmp_path: Path, config: str, places: tuple[str, ...]
+) -> None:
+    (tmp_path / "habitats/demo/data").mkdir(parents=True)
+    habitat = load(tmp_path, config + BASE)
+    actual = workspaces.outermost((path, path) for path in workspaces.candidates(habitat))
+    assert {path for path, _ in actual} == set(places)
+
+
+def test_workdir_that_is_home_in_image_is_no_workspace(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, BASE)
+    demo.engine.files("base:1").write(
+        "/etc/passwd", "root:x:0:0::/root:/bin/sh\nagent:x:1000:1000::/workspace:/bin/sh\n"
+    )
+    demo.engine.on_execute = lambda command: (0, "") if command.script == CREATE_USER.text else None
+    demo.build()
+    start(demo)
+    assert volumes(demo) == []
+    assert start(demo) == demo.container().id
+
+
+def test_workdir_that_is_link_of_root_is_workspace_at_its_target(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, BASE)
+    demo.engine.files("base:1").add("/workspace", Node("link", 0o777, target="/srv/real"))
+    demo.engine.files("base:1").write("/srv/real/x", "image's")
+    demo.build()
+    start(demo, {"/workspace/work": "mine"})
+    (entry,) = workspaces_of(demo.container()).entries
+    assert (entry.resolved, text(demo, "/workspace/x")) == ("/srv/real", "image's")
+    start(demo, fresh=True)
+    assert text(demo, "/srv/real/work") == "mine"
+
+
+def test_workdir_behind_link_of_user_stays_in_container_with_warning(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, BASE)
+    demo.build()
+    image = demo.engine.files("habitat-demo:final")
+    image.nodes["/workspace"] = Node("link", 0o777, 1000, 1000, target="/etc")
+    start(demo)
+    assert volumes(demo) == []
+    assert [
+        text for text in demo.notices() if text.startswith("/workspace stays in the container, and not on a volume")
+    ]
+
+
+def test_persistent_paths_inside_workspace_are_their_own(tmp_path: Path) -> None:
+    persist = BASE + "  persist: [cache/, state.json]\n"
+    demo = built(tmp_path, image={"/workspace/state.json": "image's"}, base=persist)
+    start(demo, {"/workspace/work": "mine", "/workspace/cache/x": "kept"})
+    configure(demo, "env: [A=b]\n", base=persist)
+    demo.build()
+    start(demo, {"/workspace/state.json": "mine"})
+    assert [text(demo, f"/workspace/{name}") for name in ("work", "cache/x", "state.json")] == ["mine", "kept", "mine"]
+
+
+def test_file_in_place_of_persistent_link_is_collected_after_container_was_removed(tmp_path: Path) -> None:
+    persist = BASE + "  persist: [state.json]\n"
+    demo = built(tmp_path, image={"/workspace/state.json": "image's"}, base=persist)
+    start(demo)
+    demo.engine.files("habitat-demo").nodes["/workspace/state.json"] = Node("file", 0o644, 1000, 1000, b"newer")
+    demo.engine.remove("habitat-demo")
+    start(demo)
+    assert text(demo, "/workspace/state.json") == "newer"
+    assert demo.engine.files("habitat-demo").nodes["/workspace/state.json"].kind == "link"
+
+
+# Containers of earlier versions
+
+
+def of_earlier_version(demo: DemoProject, during: dict[str, str]) -> str:
+    """Start it as a version without workspaces did, and put files into it."""
+    rest = (demo.root / "habitats/demo/config.yaml").read_text()
+    write(demo.root, "habitats/demo/config.yaml", "workspace: image\n" + rest)
+    container = start(demo, during)
+    write(demo.root, "habitats/demo/config.yaml", rest)
+    del demo.engine._container(container).labels["habitat.workspace"]
+    return container
+
+
+@pytest.mark.guarantee("workspace-outlives-containers")
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_work_in_container_of_earlier_version_is_taken_along(tmp_path: Path, rebuilt: bool) -> None:
+    demo = built(tmp_path, image={"/workspace/a": "image's", "/workspace/b": "image's"})
+    old = of_earlier_version(demo, {"/workspace/work": "mine", "/workspace/b": "mine"})
+    del demo.engine.files("habitat-demo").nodes["/workspace/a"]
+    images = demo.engine.images()
+    if rebuilt:
+        configure(demo, "env: [A=b]\n")
+        demo.build()
+    assert start(demo) != old
+    assert [text(demo, f"/workspace/{name}") for name in ("work", "b", "a")] == ["mine", "mine", None]
+    assert [notice for notice in demo.notices() if "on a volume now" in notice] == [
+        "the files in /workspace of habitat-demo are on a volume now, which rebuilds keep"
+    ]
+    assert rebuilt or demo.engine.images() == images, "what was committed for it is removed"
+
+
+def test_container_of_earlier_version_without_work_leaves_no_trace(tmp_path: Path) -> None:
+    demo = built(tmp_path, image={"/workspace/a": "image's"})
+    of_earlier_version(demo, {})
+    start(demo)
+    assert demo.engine.called("commit")[len(demo.engine.called("commit")) :] == []
+    assert text(demo, "/workspace/a") == "image's"
+
+
+class KilledError(BaseException):
+    """The run is killed."""
+
+
+def requests() -> list[tuple[str, int]]:
+    return [*itertools.product(("create", "commit", "remove", "start", "rename"), range(3))]
+
+
+@pytest.mark.guarantee("workspace-outlives-containers")
+@pytest.mark.parametrize(("method", "number"), requests())
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_start_killed_at_any_request_loses_no_work_of_earlier_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, number: int, after: bool
+) -> None:
+    demo = built(tmp_path, image={"/workspace/a": "image's"})
+    of_earlier_version(demo, {"/workspace/work": "mine"})
+    killed_at(demo, monkeypatch, method, number, after=after)
+    start(demo)
+    assert (text(demo, "/workspace/work"), text(demo, "/workspace/a")) == ("mine", "image's")
+    start(demo, {"/workspace/more": "mine"})
+    demo.engine.remove("habitat-demo")
+    start(demo)
+    assert (text(demo, "/workspace/work"), text(demo, "/workspace/more")) == ("mine", "mine")
+
+
+def killed_at(
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, number: int, *, after: bool = False
+) -> None:
+    """Start it, and kill the run at a request: no later one reaches the engine."""
+    counts = itertools.count()
+    dead: list[bool] = []
+
+    def killing(name: str) -> None:
+        plain = getattr(demo.engine, name)
+
+        def call(*args: object, **options: object) -> object:
+            if dead:
+                raise KilledError
+            is_it = name == method and next(counts) == number
+            if is_it:
+                dead.append(True)
+                if not after:
+                    raise KilledError
+            answer = plain(*args, **options)
+            if is_it:
+                raise KilledError
+            return answer
+
+        patch.setattr(demo.engine, name, call)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exit_guard.Guard, "watch", lambda *_: None)  # it would wait for the end of the tests
+        for name in ("create", "commit", "remove", "start", "rename", "stop", "put_archive", "exec"):
+            killing(name)
+        with contextlib.suppress(KilledError, HabitatError):
+            start(demo)
+    demo.project.connection.close_locks()  # as the end of a process does
+    demo.builder = Builder(Project(demo.root, lambda: demo.engine))
+    for container in demo.engine._containers.values():
+        container.running = False
+
+
+def test_volume_half_filled_by_engine_that_died_is_filled_again(tmp_path: Path) -> None:
+    demo = built(tmp_path, image={"/workspace/a": "image's", "/workspace/b": "image's"})
+    demo.engine.failures = {"create": EngineError("out of space")}
+    with pytest.raises(HabitatError):
+        start(demo)
+    demo.engine.failures = {}
+    half = {"habitat.name": "demo", "habitat.workspace": "/workspace", **demo.project.identity.labels}
+    demo.engine.create_volume(VOLUME, half)
+    demo.engine._volumes[VOLUME][1]["/a"] = Node("file", content=b"ima")
+    start(demo)
+    assert (text(demo, "/workspace/a"), text(demo, "/workspace/b")) == ("image's", "image's")
+
+
+# Destroy
+
+
+@pytest.mark.guarantee("workspace-outlives-containers")
+def test_destroy_shows_workspace_first_and_removes_it(tmp_path: Path) -> None:
+    demo = built(tmp_path, base=BASE + "  persist: [~/.cache/]\n")
+    start(demo)
+    asked: list[str] = []
+
+    def agree(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    assert destroy(demo.run_anew(), "demo", agree)
+    assert [line.split(": ")[0] for line in demo.lines()] == ["/workspace", "habitat-demo (stopped)", "~/.cache/"]
+    assert demo.lines()[0] == f"/workspace: workspace, all work in it, volume {VOLUME}, since 2026-01-01"
+    assert asked == ["Remove the container, with all changes in it, and 1 workspace, and 1 persistent volume?"]
+    assert (demo.engine.containers(), volumes(demo)) == ([], [])
+    assert demo.notices()[-1].startswith("removed habitat-demo, 1 workspace, 1 persistent volume")
+
+
+def test_destroy_workspace_keeps_what_persists(tmp_path: Path) -> None:
+    demo = built(tmp_path, image={"/workspace/a": "image's"}, base=BASE + "  persist: [~/.cache/]\n")
+    start(demo, {"/workspace/a": "mine", f"{HOME}/.cache/x": "kept"})
+    assert destroy_verb.run(demo.run_anew(), "demo", yes=True, workspace=True) == 0
+    assert len(volumes(demo)) == 1
+    start(demo)
+    assert (text(demo, "/workspace/a"), text(demo, f"{HOME}/.cache/x")) == ("image's", "kept")
+
+
+@pytest.mark.parametrize("option", ["keep_volumes", "set_aside"])
+def test_destroy_with_option_keeps_workspace(tmp_path: Path, option: str) -> None:
+    demo = built(tmp_path)
+    start(demo, {"/workspace/a": "mine"})
+    assert destroy_verb.run(demo.run_anew(), "demo", yes=True, **{option: True}) == 0
+    clean.clean_all(demo.run_anew(), "demo")
+    demo.build()
+    start(demo)
+    assert text(demo, "/workspace/a") == "mine"
+    with pytest.raises(HabitatError, match="--workspace removes volumes"):
+        destroy_verb.run(demo.run_anew(), "demo", yes=True, workspace=True, **{option: True})
+
+
+def test_workspace_of_repository_that_left_config_is_kept_and_listed_by_destroy(tmp_path: Path) -> None:
+    demo = built(tmp_path)
+    labels = {"habitat.name": "demo", "habitat.workspace": "/srv/old", **demo.project.identity.labels}
+    name = workspace_volume_name("demo", "/srv/old")
+    demo.engine.create_volume(name, labels)
+    demo.engine.create("base:1", "x", ("x",), mounts=[VolumeMount("foreign", "/y", {"habitat.name": "demo"})])
+    start(demo)
+    assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert [line.split(": ")[0] for line in demo.lines()] == ["/srv/old", "/workspace", "habitat-demo (stopped)"]
+    assert volumes(demo) == ["foreign"]
