@@ -111,8 +111,10 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, *, credentials: bool = Tr
     # .dockerignore counts here too, also with `dockerfile: false`.
     if is_local and (habitat.has_dockerfile or not habitat.dockerfile):
         ignore = ignore.also_by(dockerignore(habitat.folder, habitat.dockerfile))
-    # Sources of volumes and of entry.files change without a build, so no image contains them.
-    at_start = (copy.source for copy in habitat.entry.files if copy.origin.role != "personal")
+    # Volumes and what each start copies or writes change without a build, so no image contains them.
+    entries = [*((file.source, file.origin) for file in habitat.entry.files)]
+    entries += [(text.source, text.origin) for text in habitat.instructions if text.source]
+    at_start = (source for source, origin in entries if origin.role != "personal")
     return _without(ignore, layer.folder, [*(volume.source for volume in habitat.volumes), *at_start])
 
 

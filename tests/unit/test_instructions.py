@@ -51,6 +51,17 @@ def test_instructions_are_in_no_slice(tmp_path: Path) -> None:
     assert [phase.slice(after) for phase in PHASES[1:]] == [phase.slice(before) for phase in PHASES[1:]]
 
 
+@pytest.mark.parametrize("folder", ["habitats/demo", "shared"])
+def test_instructions_file_in_layer_is_in_no_slice(tmp_path: Path, folder: str) -> None:
+    write(tmp_path, f"{folder}/other", "copied")
+    before = load(tmp_path, BASE)
+    slices = [phase.slice(before) for phase in PHASES[1:]]
+    write(tmp_path, f"{folder}/agents.md", "Some.")
+    source = "agents.md" if folder == "habitats/demo" else f"{folder}/agents.md"
+    after = load(tmp_path, f"{BASE}instructions: {{file: {source}}}\n")
+    assert [phase.slice(after) for phase in PHASES[1:]] == slices
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
