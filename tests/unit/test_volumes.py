@@ -25,6 +25,7 @@ from phases.core.config.mounts import host_paths, own_places
 from phases.core.config.mounts.host_paths import MountTable
 from phases.core.errors import ConfigError, HabitatError, StepError
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime import stop as runtime_stop
 from phases.core.runtime import temporary
 
 if TYPE_CHECKING:
@@ -635,6 +636,32 @@ def test_workdir_in_volume_in_home_without_that_folder_is_refused(tmp_path: Path
     with pytest.raises(HabitatError, match="WORKDIR: /home/agent/v/w is in the volume ~/v"):
         runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert not demo.engine.containers(label="habitat.name=demo"), "the engine would create it then"
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize(
+    ("workdir", "rows", "missing"),
+    [
+        ("/home/agent/v/w", "[../../data:~/v]", "WORKDIR: /home/agent/v/w is in the volume ~/v"),
+        ("/workspace", "[../../data:~/v, ../../elsewhere:/home/agent/v/w]", "volumes: /home/agent/v/w is in"),
+    ],
+)
+def test_stopped_container_with_mount_point_removed_from_volume_in_home_is_not_started(
+    tmp_path: Path, workdir: str, rows: str, missing: str
+) -> None:
+    (tmp_path / "data/w").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    demo = DemoProject(tmp_path, f"{BASE}env: [WORKDIR={workdir}]\nvolumes: {rows}\n")
+    demo.build()
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    runtime_stop.stop(demo.run_anew(), "demo")
+    (tmp_path / "data/w").rmdir()
+    with pytest.raises(HabitatError, match=missing):
+        runtime_start.start_detached(demo.run_anew(), "demo")
+    assert not demo.container().running, "the engine would create it then"
+    (tmp_path / "data/w").mkdir()
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert demo.container().running
 
 
 # Links of the image

@@ -13,7 +13,7 @@ from phases.core.container import safe_paths
 from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, StartError
 from phases.core.runtime import container_difference, replacement
-from phases.core.runtime.new_container import ContainerChanged, create_container
+from phases.core.runtime.new_container import LABEL_HOME, ContainerChanged, check_mount_points, create_container
 from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
@@ -146,6 +146,8 @@ def _start_checked(project: Project, habitat: Habitat, container: Container, ima
     dests += [workspace.resolved for workspace in workspaces_of(container).entries]
     home = f"/home/{habitat.user}"
     host_mounts.check(habitat)
+    if volumes_home := container.labels.get(LABEL_HOME, ""):
+        check_mount_points(habitat, volumes_home)
     check_links = partial(
         safe_paths.check_mounts, project.engine, container.id, dests, last=False, folders=("/home", home)
     )

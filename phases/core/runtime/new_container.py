@@ -89,14 +89,23 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
 
 def _home_with_mounts(project: Project, habitat: Habitat, image: ImageConfig) -> str:
     """Return USER's home. Raises ConfigError if a mount point or WORKDIR below it is missing on the host by now."""
-    from phases.core.config.mounts import mountable_paths, volume_conflicts
     from phases.core.container import user_home
 
     draft = project.temporary_containers.passing_name("shell", habitat.name)
     home = user_home.in_image(project.engine, image, draft, habitat)
+    check_mount_points(habitat, home)
+    return home
+
+
+def check_mount_points(habitat: Habitat, home: str) -> None:
+    """Raise ConfigError if a mount point or WORKDIR below USER's home is missing on the host by now.
+
+    The config is checked before a container exists, when the home is not known.
+    """
+    from phases.core.config.mounts import mountable_paths, volume_conflicts
+
     places = {mountable_paths.in_home(volume.dest, home): volume for volume in habitat.volumes}
     volume_conflicts.check_mount_points(habitat, places)
-    return home
 
 
 def _create(
