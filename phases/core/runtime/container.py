@@ -19,7 +19,7 @@ from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
 from phases.core.runtime.person import commit_author
 from phases.core.runtime.replacement import LABEL_REPLACES, LABEL_RETIRES
-from phases.core.runtime.session import image_users
+from phases.core.runtime.session import image_users, mount_warnings
 from phases.core.runtime.session.presence import STARTING, Presence
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def _create(
         raise ContainerChanged from error
     image_users.learn(project, habitat.name, container)
     commit_author.learn(project, habitat, container)
+    mount_warnings.warn(project, habitat, container)
     try:
         _start(project, habitat, container)
     except HabitatError:

@@ -48,10 +48,9 @@ _PLACES = """
 #     dest: ~/.gitconfig
 
 # Folders of this machine, which outlive the habitat. An `optional` one is mounted only if it exists.
+# `source: .` is this repository itself: for that in place of a clone, see "A live mount" in docs/config.md.
 # volumes:
-#   - source: ./data
-#     dest: /data
-#     optional: true
+#   - {source: ./data, dest: /data, optional: true}
 
 # Tokens. They are read on this machine when a phase needs them, and are never in an image.
 # secrets:

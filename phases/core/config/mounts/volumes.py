@@ -20,7 +20,7 @@ from phases.core.problems import Problems
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phases.core.config.scope import Scope
+    from phases.core.config.scope import HostPath, Scope
     from phases.core.model import Habitat
     from phases.core.origin import Origin
 
@@ -81,7 +81,7 @@ def volumes(scope: Scope, rows: Iterable[str | schema.VolumeKeys]) -> tuple[Moun
 
 def _volume(scope: Scope, i: int, entry: schema.VolumeKeys, earlier: dict[str, Origin]) -> Mount:
     (source, shown, exists), dest = scope.problems.all(
-        lambda: scope.host_path(entry.source, "volumes", i, "source", must_exist=not entry.optional),
+        lambda: _source(scope, i, entry),
         lambda: _dest(scope, i, entry.dest),
     )
     mount = Mount(source, shown, dest, entry.readonly, exists, scope.at("volumes", i))
@@ -90,6 +90,16 @@ def _volume(scope: Scope, i: int, entry: schema.VolumeKeys, earlier: dict[str, O
         raise ConfigError(problem, where=mount.origin, remedy="keep one of them")
     earlier[mount.dest] = mount.origin
     return mount
+
+
+def _source(scope: Scope, i: int, entry: schema.VolumeKeys) -> HostPath:
+    """Return the source. `.` is the repository around the config, as in `repos:`, else the project's root."""
+    found = scope.host_path(entry.source, "volumes", i, "source", must_exist=not entry.optional)
+    if found.shown.rstrip("/") != ".":
+        return found
+    from phases.core.files import git_bundle  # imported late: most habitats mount no repository
+
+    return found._replace(path=git_bundle.top_of(found.path) or scope.root)
 
 
 def _dest(scope: Scope, i: int, text: str) -> str:
