@@ -48,7 +48,7 @@ _PLACES = """
 #     dest: ~/.gitconfig
 
 # Folders of this machine, which outlive the habitat. An `optional` one is mounted only if it exists.
-# `source: .` is this repository itself: for that in place of a clone, see "A live mount" in docs/config.md.
+# `source: .` is this repository itself, in place of a clone: see "A live mount" in docs/config.md.
 # volumes:
 #   - {source: ./data, dest: /data, optional: true}
 
