@@ -507,7 +507,7 @@ def test_clean_removes_all_built_images_and_no_started_container(two_habitats: T
     assert containers(two_habitats.first) == sorted([plain, running, f"habitat-{two_habitats.first}"])
     first = two_habitats.first
     assert f"kept habitat-{first}, which you started; to remove it too: `doit destroy:{first}`\n" in result.out
-    assert f"to remove them too: docker rm -f {plain} {running} && doit clean {first}\n" in result.out
+    assert f"to remove them too: `docker rm -f {plain} {running} && doit clean {first}`\n" in result.out
     left = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
     assert two_habitats.base in left
     ours = tuple(f"habitat-{name}:" for name in two_habitats.names)
