@@ -28,6 +28,7 @@ from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
 
 from phases.core.container import init_process, memory_limit, side_effects
+from phases.core.engine.carrying.limits import ContainerLimits
 from phases.core.engine.docker_api.api import refusal
 from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.engine.types import (
@@ -119,6 +120,7 @@ class FakeContainer:
             self.since,
             self.published if self.running else (),
             self.out_of_memory,
+            limits=limits_of(self.restrictions),
             volumes=tuple(VolumeMount(mount.volume, mount.dest, copies=False) for mount in self.volume_mounts),
         )
 
@@ -368,6 +370,8 @@ class FakeEngine:
         files = new_image.files.copy()
         # As an engine, which mounts at the place that links lead to.
         named = [replace(mount, dest=files.resolve(mount.dest)) for mount in mounts if isinstance(mount, VolumeMount)]
+        taken = {mount.dest for mount in named} | {bind.dest for bind in binds}
+        named += [VolumeMount(self._new_id(), folder) for folder in new_image.config.volumes if folder not in taken]
         files.nodes = MountedNodes(dict(files.nodes), {mount.dest: self._mounted(mount, files) for mount in named})
         container = FakeContainer(
             id=self._new_id(),
@@ -448,6 +452,10 @@ class FakeEngine:
         self._record("remove", container)
         if target := self._find(container):
             self._containers.pop(target.id, None)  # another thread may remove it as well
+            used = {name for other in self._containers.values() for name in other.volumes}
+            for name in {*target.volumes} - used:
+                if len(name) == 64:  # nobody has named it
+                    self._volumes.pop(name, None)
 
     def rename(self, container: str, name: str) -> None:
         self._record("rename", container, name)
@@ -463,7 +471,7 @@ class FakeEngine:
     def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
         key, has_value, value = label.partition("=")
         return [
-            replace(container.seen(), command=(), since=None, volumes=())
+            replace(container.seen(), command=(), since=None, limits=None, volumes=())
             for container in self._containers.values()
             if container.name.startswith(name_prefix)
             and (not volume or volume in container.volumes)
@@ -489,6 +497,40 @@ class FakeEngine:
         if not image.config.entrypoint and not image.config.command:
             image.config = replace(image.config, command=target.command)
         self._images[config.id] = image
+        return config.id
+
+    def set_limits(self, container: str, limits: ContainerLimits) -> bool:
+        self._record("set_limits", container)
+        target = self._container(container)
+        if not limits_of(target.restrictions).can_become(limits):
+            return False
+        target.restrictions = replace(
+            target.restrictions, memory=limits.memory, cpus=limits.cpus / 1e9, pids=limits.pids
+        )
+        return True
+
+    def changed_bytes(self, container: str) -> int:
+        target = self._container(container)
+        before = self._images[target.image].files.nodes
+        return sum(len(node.content) for path, node in target.files.own.items() if before.get(path) != node)
+
+    def carry(self, container: str, like: str, labels: Mapping[str, str], comment: str) -> str:
+        model = self._image(like)
+        self._record("carry", container, like)
+        image = self._images[self.commit(container, (), comment)]
+        del self.calls[-1]
+        config = replace(model.config, id=image.config.id, comment=comment, layers=image.config.layers)
+        self._images[config.id] = dataclasses.replace(
+            image, config=config, labels=dict(labels), parent="", below=image.parent
+        )
+        return config.id
+
+    def flatten(self, image: str, below: int, folder: Path) -> str:
+        assert list(folder.iterdir()) == []
+        self._record("flatten", image)
+        before = self._image(image)
+        config = replace(before.config, id=self._new_id("sha256:"), layers=below + 1)
+        self._images[config.id] = dataclasses.replace(before, config=config, parent="", below="")
         return config.id
 
     # Inside a container
@@ -820,6 +862,10 @@ class FakePipedExec:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def limits_of(restrictions: Restrictions) -> ContainerLimits:
+    return ContainerLimits(restrictions.memory, round(restrictions.cpus * 1e9), restrictions.pids)
 
 
 def base_files() -> Files:

@@ -29,6 +29,7 @@ from tls_engine import TlsEngine
 from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.side_effects import SideEffectProbe
 from phases.core.engine import select
+from phases.core.engine.carrying.limits import ContainerLimits
 from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.podman_api.client import Podman
 from phases.core.engine.timeouts import ResponseTimeout
@@ -655,6 +656,7 @@ CALLS: dict[str, Callable[[Engine], object]] = {
     "put_archive": lambda engine: engine.put_archive(ABSENT, "/", archive()),
     "logs": lambda engine: engine.logs(ABSENT, 1),
     "changes": lambda engine: engine.changes(ABSENT),
+    "changed_bytes": lambda engine: engine.changed_bytes(ABSENT),
     "output": lambda engine: engine.output(ABSENT, lambda _: None),
 }
 
@@ -843,6 +845,122 @@ def test_commit_contains_files_at_that_moment(target: EngineUnderTest) -> None:
     other = target.engine.create(image, f"{target.names}-other", IDLE)
     assert target.engine.read_file(other, "/note") == b"one\n"
     assert target.engine.read_file(container, "/note") == b"two\n"
+
+
+# Other settings for a container's files
+
+
+def test_limits_change_in_place_where_engine_can(target: EngineUnderTest) -> None:
+    """Podman can't, and so tells no limits. No engine takes away a limit of memory or CPUs."""
+    container = target.started()
+    limits = ContainerLimits(64 << 20, 500_000_000, 77)
+    is_changed = target.engine.set_limits(container, limits)
+    now = target.engine.container(container)
+    assert now is not None
+    assert now.running
+    if isinstance(target.engine, Podman):
+        assert (is_changed, now.limits) == (False, None)
+        return
+    assert (is_changed, now.limits) == (True, limits)
+    if not isinstance(target.engine, FakeEngine):
+        script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"
+        assert int(target.execute(container, script)[1]) == 64 << 20
+    assert not target.engine.set_limits(container, ContainerLimits(0, 0, 0))
+    assert target.engine.set_limits(container, ContainerLimits(64 << 20, 500_000_000, 0))
+    now = target.engine.container(container)
+    assert now is not None
+    assert now.limits == ContainerLimits(64 << 20, 500_000_000, 0)
+
+
+def test_changed_bytes_are_those_of_files_beyond_image(target: EngineUnderTest) -> None:
+    container = target.container()
+    before = target.engine.changed_bytes(container)
+    target.engine.put_archive(container, "/", archive(("large", bytes(3_000_000), 0o644, 0, 0)))
+    assert 3_000_000 <= target.engine.changed_bytes(container) - before < 3_100_000
+
+
+def carried(target: EngineUnderTest, container: str, like: str, **labels: str) -> str:
+    image = target.engine.carry(container, like, labels, "a carried one")
+    target.made.append(image)
+    return image
+
+
+def test_carried_image_has_files_of_container_and_config_of_other_image(target: EngineUnderTest) -> None:
+    like = target.image("like", "ENV KEPT=of-image", 'CMD ["serve"]', "USER nobody", "WORKDIR /srv", "LABEL gone=1")
+    env = {"KEPT": "of-container", "SECRET": "canary-1f2e"}
+    container = target.engine.create(like, f"{target.names}-c", IDLE, env=env, labels={"of.container": "canary-9d"})
+    target.engine.put_archive(container, "/", archive(("work", b"of a day", 0o640, 12, 34)))
+    before = target.ids()
+    image = carried(target, container, like, mine='with "quotes" and $HOME')
+    config, model = target.engine.image_config(image), target.engine.image_config(like)
+    assert config is not None
+    assert model is not None
+    assert target.ids() - before == {image}
+    assert (config.command, config.user, config.workdir) == (("serve",), "nobody", "/srv")
+    assert config.comment == "a carried one"
+    assert {name: value for name, value in config.env.items() if value} == model.env
+    assert {name: value for name, value in config.labels.items() if value} == {"mine": 'with "quotes" and $HOME'}
+    if not isinstance(target.engine, Podman):
+        assert (config.env, set(config.labels)) == (model.env, {"mine"})
+    other = target.engine.create(image, f"{target.names}-other", IDLE)
+    assert target.engine.path_info(other, "/work", content=True) == PathInfo("file", 0o640, 12, 34, content=b"of a day")
+
+
+#: Each becomes a layer above the image.
+FLATTENED = (
+    """
+    mkdir -p /w/dir /w/gone /w/again /w/was-dir /w/d1 && rm /etc/group && echo 1 >/w/file
+    echo 1 >/w/again/old; echo 1 >/w/gone/x; touch /w/was-file; echo >/w/was-dir/x; echo >/w/d1/b
+    echo linked >/w/one; ln /w/one /w/two; ln /w/one /w/three; ln -s nowhere /w/link
+    echo root >/w/mode; chown 12:34 /w/mode; chmod 4751 /w/mode
+    """,
+    """
+    rm -r /w/gone /w/again /w/was-dir /w/was-file /w/one /w/d1 && echo 2 >>/w/file
+    mkdir /w/was-file; echo >/w/was-file/y; echo now >/w/was-dir; mkfifo /w/pipe; touch -d @86400 /w/old
+    """,
+    "mkdir /w/again /w/d1; echo 3 >/w/again/new; echo >/w/d1/c; echo 3 >/w/dir/x; chmod 700 /w/dir",
+)
+
+#: Lists all files with what is to stay, and says whether two of them are one.
+LISTING = """
+find /w /etc/group -exec stat -c '%n %F %a %u %g %s %Y' {} + 2>&1 | sort | sed '/^.w directory/d'
+cat /w/file; [ /w/two -ef /w/three ] && echo one file
+"""
+
+
+def test_flattened_image_has_same_files_and_one_layer_above(target: EngineUnderTest, tmp_path: Path) -> None:
+    base = target.image("base")
+    container = target.engine.create(base, f"{target.names}-0", IDLE)
+    image = base
+    for number, script in enumerate(FLATTENED, 1):
+        if isinstance(target.engine, FakeEngine):
+            target.engine.files(container).write(f"/w/{number}", "x")
+        else:
+            target.engine.start(container)
+            assert target.execute(container, script)[0] == 0
+            target.engine.stop(container, 0)
+        image = carried(target, container, base, number=str(number))
+        container = target.engine.create(image, f"{target.names}-{number}", IDLE)
+    below, config = target.engine.image_config(base), target.engine.image_config(image)
+    assert below is not None
+    assert config is not None
+    assert config.layers == below.layers + 3
+    flat = target.engine.flatten(image, below.layers, tmp_path)
+    target.made.append(flat)
+    flattened = target.engine.image_config(flat)
+    assert flattened is not None
+    assert flattened.layers == below.layers + 1
+    assert flattened == replace(config, id=flattened.id, layers=flattened.layers, size=flattened.size)
+    again = target.engine.create(flat, f"{target.names}-flat", IDLE)
+    if isinstance(target.engine, FakeEngine):
+        assert target.engine.files(again).nodes == target.engine.files(container).nodes
+        return
+    listings = []
+    for one in (container, again):
+        target.engine.start(one)
+        listings.append(target.execute(one, LISTING)[1].splitlines())
+    assert "one file" in listings[0]
+    assert listings[1] == listings[0]
 
 
 # Files

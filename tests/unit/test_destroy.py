@@ -12,8 +12,8 @@ from phases.core.engine.types import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
 from phases.core.runtime import clean
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime.carry.changes import unkept_changes
 from phases.core.runtime.destroy import destroy
-from phases.core.runtime.persistence.unkept import unkept_changes
 from phases.ui.verbs import destroy as verb
 
 if TYPE_CHECKING:

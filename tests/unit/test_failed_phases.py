@@ -15,9 +15,9 @@ from msgspec.structs import asdict, replace
 from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core.build import failure as build_failure
-from phases.core.build.container.environment import instruction_word
 from phases.core.build.failure import Failure
 from phases.core.cache import image_labels
+from phases.core.engine.docker_api.payloads import instruction_word
 from phases.core.errors import (
     Conflict,
     EngineError,

@@ -45,9 +45,7 @@ def test_shm_size_changed_replaces_container(tmp_path: Path) -> None:
     write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: 'true', shm_size: 1.5g}\n")
     assert demo.build() == []
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
-    assert demo.notices()[0].startswith(
-        "habitat-demo will be replaced by a new container, since entry.shm_size changed"
-    )
+    assert demo.notices() == ["entry.shm_size changed: the container is made again; nothing has changed in it"]
     assert demo.container().id != before
     assert demo.engine._container("habitat-demo").restrictions.shm == 1610612736
 

@@ -130,6 +130,7 @@ def test_commands_leave_build_container_of_habitat_on_committed_image_alone(demo
 @pytest.mark.parametrize("is_tagged", [True, False])
 def test_habitat_based_on_commit_of_own_container_destroys_its_containers(demo: DemoProject, is_tagged: bool) -> None:
     image = commit(demo)
+    demo.engine.files("habitat-demo").write("/work", "of a day")
     write(demo.root, "habitats/demo/config.yaml", CONFIG.replace("base:1", "mine:1" if is_tagged else image))
     demo.build()
     start(demo.run_anew())
@@ -159,6 +160,7 @@ def test_destroy_removes_containers_of_earlier_versions(demo: DemoProject) -> No
 def test_destroy_removes_own_container_of_untagged_parent_image(demo: DemoProject) -> None:
     """The list of images leaves out what has no tag, but children."""
     commit(demo)
+    demo.engine.files("habitat-demo").write("/work", "of a day")
     write(demo.root, "habitats/demo/config.yaml", f"{CONFIG}env: [A=b]\n")
     demo.build()
     start(demo.run_anew())

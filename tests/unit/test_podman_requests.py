@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from phases.core.build.container.environment import instruction_word
+from phases.core.engine.docker_api.payloads import instruction_word
 from phases.core.engine.podman_api.archives import _escape_pattern
 from phases.core.engine.podman_api.containers import _podman_change
 from phases.core.engine.podman_api.images import _docker_tag, listed, podman_refusal

@@ -254,7 +254,7 @@ def test_ports_changed_give_new_container_of_same_image(tmp_path: Path) -> None:
     start(demo)
     after = demo.container()
     assert (after.id != before.id, after.image) == (True, before.image)
-    assert demo.notices()[1].startswith("the container that was habitat-demo before is kept as habitat-demo-")
+    assert demo.engine.container(before.id) is None
 
 
 def test_container_label_without_ports_equals_label_of_earlier_versions(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 CONFIG = "base_image: base:1\nentry: {command: 'true'%s}\n"
-PIDS = ", limits: {pids: 64}"
+HOOK = "hooks: [{%s: final, run_as: %s, commands: [%s]}]\n"
+NETWORK = ", network: none"
 
 
 @pytest.fixture
@@ -62,13 +63,13 @@ def work(demo: DemoProject) -> bool:
 
 FAILURES = {
     "port taken": (", ports: [8080]", "start", PortRefused("address already in use", Port(8080, "tcp"), taken=True)),
-    "engine refuses to create": (PIDS, "create", EngineError("no space left on device")),
-    "engine refuses to start": (PIDS, "start", EngineError("unknown runtime")),
-    "engine refuses to rename": (PIDS, "rename", EngineError("not implemented")),
+    "engine refuses to create": (NETWORK, "create", EngineError("no space left on device")),
+    "engine refuses to start": (NETWORK, "start", EngineError("unknown runtime")),
+    "engine refuses to rename": (NETWORK, "rename", EngineError("not implemented")),
     "init command ends": (", init_command: 'exit 3'", "", None),
     "init command ends soon": (", init_command: 'exit 3', startup_delay: 0.1", "", None),
     "never ready": (", ready: {command: 'false', timeout: 1s}", "", None),
-    "not ready and other settings": (f"{PIDS}, ready: {{command: 'exit 7', timeout: 1s}}", "", None),
+    "not ready and other settings": (f"{NETWORK}, ready: {{command: 'exit 7', timeout: 1s}}", "", None),
 }
 
 
@@ -151,7 +152,7 @@ def test_container_that_runs_again_after_killed_start_has_secrets_of_host(
     with_secret: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo = with_secret
-    configure(demo, PIDS, SECRETS)
+    configure(demo, NETWORK, SECRETS)
     kill(demo, monkeypatch, "create", 0)
     assert not demo.container().running
     monkeypatch.setattr(exit_guard, "_end_commands", lambda *_: None)  # it had none
@@ -162,7 +163,7 @@ def test_container_that_runs_again_after_killed_start_has_secrets_of_host(
 
 def test_container_that_runs_again_without_secrets_is_named(with_secret: DemoProject) -> None:
     demo = with_secret
-    configure(demo, PIDS, SECRETS)
+    configure(demo, NETWORK, SECRETS)
     demo.engine.failures["create"] = EngineError("no space left on device")
     plain = demo.engine.on_execute
     demo.engine.on_execute = lambda command: (1, "no tmpfs") if command.script == delivery._RECEIVE.text else None
@@ -176,7 +177,7 @@ def test_container_that_runs_again_without_secrets_is_named(with_secret: DemoPro
 
 @pytest.mark.guarantee("failed-start-keeps-container")
 def test_failed_start_with_missing_volume_source_leaves_container_in_place(demo: DemoProject) -> None:
-    configure(demo, PIDS, f"volumes: [{{source: {demo.root}/nowhere, dest: /v}}]\n")
+    configure(demo, NETWORK, f"volumes: [{{source: {demo.root}/nowhere, dest: /v}}]\n")
     with pytest.raises(HabitatError, match="nowhere"):
         start(demo)
     assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
@@ -191,15 +192,16 @@ def test_failed_start_of_fresh_container_leaves_container_in_place(demo: DemoPro
 
 
 def test_replacement_is_announced_before_anything_is_done(demo: DemoProject) -> None:
-    configure(demo, ", ports: [8080], network: bridge, limits: {pids: 64}")
+    write(demo.root, "habitats/demo/config.yaml", CONFIG % "" + "env: [A=b]\n")
+    demo.build()
     demo.engine.failures["create"] = EngineError("no space left on device")
     with pytest.raises(HabitatError):
         start(demo)
     assert demo.notices() == [
         (
-            "habitat-demo will be replaced by a new container, since entry.limits.pids and entry.ports changed: "
+            "habitat-demo will be replaced by a new container, since its image is out of date: "
             "the new one will lack 1 changed file outside kept paths; "
-            "once that is ready, the old one is kept under another name"
+            "once that is ready, the old one is kept under another name if it has changes"
         )
     ]
 
@@ -209,7 +211,7 @@ def test_replacement_is_announced_before_anything_is_done(demo: DemoProject) -> 
     [
         ("", ""),
         (", startup_delay: 1", ""),
-        (PIDS, "entry.limits.pids changed"),
+        (", limits: {pids: 64}", "entry.limits.pids changed"),
         (", network: none", "entry.network changed"),
         (", ports: [8080, 9090]", "entry.ports changed"),
         (", persist: [/srv/]", "entry.persist changed"),
@@ -222,17 +224,27 @@ def test_plan_says_that_container_will_be_replaced(demo: DemoProject, entry: str
     assert report_plan.plan(demo.run_anew(), "demo").replaced == reason
 
 
+def rebuild(demo: DemoProject, command: str = "") -> None:
+    """Build an image with another command at the last phase. command: "" for none, as at first."""
+    demo.engine.on_execute = lambda one: make_user(one) or (0, "")
+    write(demo.root, "habitats/demo/config.yaml", CONFIG % "" + (HOOK % ("after", "agent", command) if command else ""))
+    demo.build()
+
+
 @pytest.mark.guarantee("matching-container-used-again")
 def test_container_set_aside_is_used_again_when_it_matches(demo: DemoProject) -> None:
-    configure(demo, PIDS)
+    rebuild(demo, "b")
     start(demo)
     assert not work(demo)
     (aside,) = {*all_names(demo)} - {"habitat-demo"}
-    configure(demo, "")
+    rebuild(demo)
     start(demo)
     assert work(demo)
-    assert demo.notices()[1] == f"{aside} was set aside, and matches the image and the config: it is used again"
-    assert len(all_names(demo)) == 2
+    assert demo.notices()[1:] == [
+        f"{aside} was set aside, and matches the image and the config: it is used again",
+        "the container that was habitat-demo before is removed: nothing has changed in it since its image",
+    ]
+    assert all_names(demo) == ["habitat-demo"]
 
 
 def test_container_that_start_new_put_away_is_not_used_again(demo: DemoProject) -> None:
@@ -242,11 +254,12 @@ def test_container_that_start_new_put_away_is_not_used_again(demo: DemoProject) 
     demo.engine.remove("habitat-demo")
     start(demo)
     assert (work(demo), aside in all_names(demo), len(all_names(demo))) == (False, True, 2)
-    configure(demo, PIDS)
+    demo.engine.files("habitat-demo").write("/newer", "work")
+    rebuild(demo, "b")
     start(demo)  # what a change sets aside is used again
-    configure(demo, "")
+    rebuild(demo)
     start(demo)
-    assert (work(demo), len(all_names(demo))) == (False, 3)
+    assert (work(demo), len(all_names(demo))) == (False, 2)
     assert {row.name for row in own_containers.containers(demo.run_anew(), "demo")} == {*all_names(demo)}
 
 
@@ -259,7 +272,7 @@ def test_container_set_aside_by_earlier_version_is_used_again_without_current_on
 
 def test_container_set_aside_with_other_settings_is_not_used(demo: DemoProject) -> None:
     demo.engine.rename("habitat-demo", "habitat-demo-20250102-030405")
-    configure(demo, PIDS)
+    configure(demo, NETWORK)
     start(demo)
     assert not work(demo)
     assert all_names(demo) == ["habitat-demo", "habitat-demo-20250102-030405"]
@@ -282,7 +295,6 @@ def set_last_phase(demo: DemoProject, text: str) -> bool:
 
 
 LATE = "files: [{source: late, dest: /late, %s: final}]\n"
-HOOK = "hooks: [{%s: final, run_as: %s, commands: [%s]}]\n"
 CHANGES_OF_LAST_PHASE = {
     "new hook": ("", HOOK % ("after", "agent", "a")),
     "other command": (HOOK % ("after", "agent", "a"), HOOK % ("after", "agent", "b")),
@@ -345,7 +357,7 @@ def test_image_without_hooks_at_last_phase_has_no_label_of_them(demo: DemoProjec
 
 @pytest.mark.guarantee("failed-start-keeps-container")
 def test_second_rename_fails_first_is_undone(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(demo, PIDS)
+    configure(demo, NETWORK)
     rename = demo.engine.rename
 
     def fail_for_new(container: str, name: str) -> None:
@@ -373,7 +385,7 @@ def test_session_that_can_not_reenter_raises_its_error_and_dismisses_guard(
         raise ContainerChanged
 
     monkeypatch.setattr(session_open, "put_in_place", let_other_run_win)
-    configure(demo, PIDS)
+    configure(demo, NETWORK)
     with pytest.raises(type(error), match=str(error)):
         start(demo)
     assert [guard._writing for guard in guards] == [-1]
@@ -476,41 +488,41 @@ def _unless(dead: list[bool], plain: object) -> object:
 
 
 @pytest.mark.guarantee("failed-start-keeps-container")
-@pytest.mark.parametrize("back", [True, False], ids=["settings as before", "settings still changed"])
+@pytest.mark.parametrize("back", [True, False], ids=["image as before", "image still changed"])
 @pytest.mark.parametrize(("method", "number"), [("create", 0), ("start", 0), ("rename", 0), ("rename", 1), ("stop", 0)])
 def test_start_killed_while_container_is_replaced_loses_nothing(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, number: int, back: bool
 ) -> None:
-    configure(demo, PIDS)
+    rebuild(demo, "a")
     kill(demo, monkeypatch, method, number)
     monkeypatch.setattr(exit_guard, "_end_commands", lambda *_: None)  # it had none
     exit_guard.clean_up(demo.run_anew(), "demo", "agent", "x", "")
     if back:
-        configure(demo, "")
+        rebuild(demo)
     start(demo)
     assert work(demo) is back
     names = all_names(demo)
     assert not [name for name in names if name.endswith("-new")]
     with_work = [name for name in names if "/work" in demo.engine.files(name).nodes]
     assert len(with_work) == 1
-    assert len(names) == 1 + (not back or (method, number) == ("stop", 0))
+    assert len(names) == 1 + (not back)
 
 
 def test_guard_of_unknown_container_leaves_those_that_the_session_did_not_start(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One was started by `docker start`, and another one was set aside while its server runs."""
-    configure(demo, PIDS)
+    rebuild(demo, "a")
     start(demo)
     for name in all_names(demo):
         demo.engine.start(name)
-    configure(demo, "")
+    rebuild(demo)
     kill(demo, monkeypatch, "stop", 0)
     exit_guard.clean_up(demo.run_anew(), "demo", "agent", "x", "")
     assert [container.running for container in demo.engine.containers()] == [True, True]
 
 
-@pytest.mark.parametrize("entry", ["", PIDS], ids=["same container", "new container"])
+@pytest.mark.parametrize("entry", ["", NETWORK], ids=["same container", "new container"])
 def test_guard_of_unknown_container_stops_the_one_that_the_session_had_just_started(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch, entry: str
 ) -> None:
@@ -546,7 +558,9 @@ def test_port_of_container_in_use_is_refused_and_container_stays(tmp_path: Path)
     detach(demo)
     old = demo.container().id
     process = demo.engine.exec_piped(old, ["sleep", "inf"], user="root", workdir="/", env={})
-    configure(demo, ", ports: [8080], limits: {pids: 64}")
+    demo.engine.on_execute = lambda one: make_user(one) or (0, "")
+    configure(demo, ", ports: [8080]", HOOK % ("after", "agent", "a"))
+    demo.build()
     with pytest.raises(HabitatError, match=r"port .*8080 is taken by habitat-demo: `doit stop:demo` frees it"):
         start(demo)
     assert (demo.container().id, demo.container().running, all_names(demo)) == (old, True, ["habitat-demo"])
@@ -560,7 +574,7 @@ def test_port_of_unused_container_goes_to_its_replacement(tmp_path: Path) -> Non
     demo = built_demo(tmp_path, "entry: {command: 'true', ports: [8080]}\n")
     detach(demo)
     old = demo.container().id
-    configure(demo, ", ports: [8080], limits: {pids: 64}")
+    configure(demo, ", ports: [8080], network: bridge, shm_size: 100m")
     detach(demo)
     assert (demo.container().id != old, demo.container().running) == (True, True)
-    assert len(all_names(demo)) == 2
+    assert all_names(demo) == ["habitat-demo"]

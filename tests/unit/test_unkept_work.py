@@ -14,6 +14,8 @@ from phases.core.errors import HabitatError
 from phases.core.events.work import ContainerHolds, ContainerWork, RepositoryWork
 from phases.core.report.plan import plan
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime.carry import changes as carry_changes
+from phases.core.runtime.carry.changes import unkept_changes
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistence import unkept
 
@@ -73,7 +75,7 @@ class Working:
 
 @pytest.fixture
 def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Working:
-    monkeypatch.setattr(unkept, "_TEMPORARY", ("/run",))  # the repository is in /tmp here
+    monkeypatch.setattr(carry_changes, "_TEMPORARY", ("/run",))  # the repository is in /tmp here
     return Working(tmp_path)
 
 
@@ -157,7 +159,7 @@ def test_repository_on_volume_is_kept_over_a_replacement(working: Working) -> No
     project = working.demo.run_anew()
     habitat = project.habitat("demo")
     changes = project.engine.changes(container.id)
-    assert unkept.unkept_changes(changes, container) == []
+    assert unkept_changes(changes, container) == []
     assert unkept.work_in(project, habitat, container, [], on_volumes=False) == (ContainerWork(), [])
     assert working.looks == []
 

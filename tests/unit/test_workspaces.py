@@ -225,7 +225,8 @@ def test_work_in_container_of_earlier_version_is_taken_along(tmp_path: Path, reb
     assert [notice for notice in demo.notices() if "on a volume now" in notice] == [
         "the files in /workspace of habitat-demo are on a volume now, which rebuilds keep"
     ]
-    assert rebuilt or demo.engine.images() == images, "what was committed for it is removed"
+    others = [image for image in demo.engine.images() if image.id != demo.container().image]
+    assert rebuilt or others == images, "what was committed for it is removed"
 
 
 def test_container_of_earlier_version_without_work_leaves_no_trace(tmp_path: Path) -> None:

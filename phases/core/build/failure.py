@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 
 from phases.core import command_form, events
 from phases.core.cache.image_labels import FAILED, LABEL_RESULT
-from phases.core.engine.types import TOO_MANY_LAYERS
+from phases.core.engine.docker_api.api import TOO_MANY_LAYERS
 from phases.core.errors import (
     CommandFailed,
     Conflict,

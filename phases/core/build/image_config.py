@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from phases.core.build.container.environment import instruction_word
 from phases.core.build.container.outbox import PendingEntry
 from phases.core.container import identity
+from phases.core.engine.docker_api.payloads import instruction_word
 from phases.core.variables import in_image
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from phases.core.engine.carrying.protocol import Carrying
 from phases.core.engine.types import UNCONFINED
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Piped(Protocol):
     def close(self) -> None: ...
 
 
-class Engine(Protocol):
+class Engine(Carrying, Protocol):
     """A Docker-compatible engine.
 
     Attributes:
@@ -130,9 +131,6 @@ class Engine(Protocol):
             tag: The tag, which the image has from the first.
             on_line: Gets the output, with secrets masked.
             secrets: Values for `RUN --mount=type=secret,id=NAME`.
-
-        Raises:
-            EngineError: The build fails.
         """
 
     def tag(self, image: str, reference: str) -> None: ...

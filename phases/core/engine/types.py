@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from phases.core.engine.carrying.limits import ContainerLimits
     from phases.core.port import Port
 
 
@@ -65,12 +66,6 @@ class Layer(Struct, frozen=True):
     size: int
 
 
-#: What to do about an image with more layers than the engine takes.
-TOO_MANY_LAYERS = (
-    "join its RUNs, or make one layer of it in a Dockerfile: `FROM scratch`, `COPY --from=IMAGE / /`, and its ENV"
-)
-
-
 class ImageConfig(Struct, frozen=True):
     """The config that an image hands down to its containers.
 
@@ -120,6 +115,7 @@ class Container(Struct, frozen=True):
         since: When it was started, or when it ended if it doesn't run. The list of containers has none.
         ports: The ports that are published now.
         out_of_memory: Whether it ended, and a process was killed at its memory limit. The list of containers has none.
+        limits: Its limits, None if they never change. The list of containers has none.
         volumes: Its volumes, those of the image's VOLUMEs too. The list of containers has none.
     """
 
@@ -133,6 +129,7 @@ class Container(Struct, frozen=True):
     since: datetime | None = None
     ports: tuple[Port, ...] = ()
     out_of_memory: bool = False
+    limits: ContainerLimits | None = None
     volumes: tuple[VolumeMount, ...] = ()
 
 

@@ -155,12 +155,12 @@ class Plan(Struct, frozen=True, dict=True):
     """The phases of a habitat that the next build runs.
 
     Args:
-        name: The habitat.
         why: Every phase that would run, with the reasons of its own; none for one that only follows another.
         seconds: How long a phase took when it last ran, where that is known.
         is_new: Whether no phase of the habitat was ever built.
         shared: The phases that take over the snapshot of another habitat instead, with that habitat.
         replaced, lacks: Why the next start replaces the container, "" if not; the work that the new one won't have.
+        kept: What it does to give the container other settings, with all its files; "" if it does not.
     """
 
     name: str
@@ -170,6 +170,7 @@ class Plan(Struct, frozen=True, dict=True):
     shared: Mapping[str, str] = field(default_factory=dict)
     replaced: str = ""
     lacks: ContainerWork | None = None
+    kept: str = ""
 
     @cached_property
     def reasons(self) -> Mapping[str, Sequence[str]]:

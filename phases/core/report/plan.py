@@ -15,7 +15,8 @@ from phases.core.errors import Conflict, printable
 from phases.core.events import Plan, Reason
 from phases.core.json_types import dotted
 from phases.core.report.changes import Difference, describe, differences
-from phases.core.runtime import container_difference
+from phases.core.runtime.carry import settings
+from phases.core.runtime.carry.difference import difference
 from phases.core.runtime.own_containers import own_container
 from phases.core.runtime.persistence.unkept import work_of
 from phases.protocol import ChangeDescription, SlicePath
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from phases.core.json_types import Json
     from phases.core.model import Habitat
     from phases.core.project import Project
+    from phases.core.runtime.carry.difference import ContainerDifference
     from phases.protocol import Phase
 
 
@@ -53,8 +55,11 @@ def plan(project: Project, name: str, *, with_work: bool = False) -> Plan:
         why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
         said.update(reason.text for reason in why[phase.NAME])
     replaced, container = _replaced(project, name)
-    lacks = work_of(project, project.habitat(name), container) if with_work and container else None
-    return Plan(name, why, seconds, is_new, shared, replaced, lacks)
+    kept, lacks = "", None
+    if with_work and container:
+        kept = _kept(project, name, container)
+        lacks = None if kept else work_of(project, project.habitat(name), container)
+    return Plan(name, why, seconds, is_new, shared, replaced, lacks, kept)
 
 
 def warnings(project: Project, name: str) -> list[str]:
@@ -82,9 +87,17 @@ def _replaced(project: Project, name: str) -> tuple[str, Container | None]:
         container = own_container(project, name)
     except Conflict:  # a start says so
         return "", None
-    final = project.assessments.look(name).final
-    reason = container_difference.difference(project, project.habitat(name), container, final) if container else ""
+    reason = _change(project, name, container).reason if container else ""
     return reason, container if reason else None
+
+
+def _change(project: Project, name: str, container: Container) -> ContainerDifference:
+    return difference(project, project.habitat(name), container, project.assessments.look(name).final)
+
+
+def _kept(project: Project, name: str, container: Container) -> str:
+    """Return what the next start does to keep the container's files, "" if it doesn't."""
+    return settings.effect(project, project.habitat(name), container, _change(project, name, container))
 
 
 def reason(project: Project, name: str, phase: Phase) -> str:

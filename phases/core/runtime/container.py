@@ -12,20 +12,26 @@ from phases.core.cache import host_mounts, image_labels
 from phases.core.container import safe_paths
 from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, StartError
-from phases.core.runtime import container_difference, replacement
+from phases.core.runtime import replacement
+from phases.core.runtime.carry import carried, settings
+from phases.core.runtime.carry.carried import LABEL_CARRIED_AT, LABEL_IMAGE_VOLUMES
+from phases.core.runtime.carry.difference import difference
+from phases.core.runtime.carry.tidy import LABEL_REPLACES
 from phases.core.runtime.new_container import LABEL_HOME, ContainerChanged, check_mount_points, create_container
-from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
+from phases.core.runtime.own_containers import container_name, is_new, new_names
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
 from phases.core.runtime.person import commit_author
-from phases.core.runtime.replacement import LABEL_REPLACES, LABEL_RETIRES
+from phases.core.runtime.replacement import LABEL_RETIRES
 from phases.core.runtime.session import image_users, mount_warnings
 from phases.core.runtime.session.presence import STARTING, Presence
+from phases.core.runtime.stop import LOCK_TIMEOUT, container_lock, describe_users
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
+    from phases.core.runtime.carry.difference import ContainerDifference
 
 # How often to try again if another run changes the container, and the seconds in between.
 _TRIES, _PAUSE = 5, 0.2
@@ -47,9 +53,9 @@ def final_image(project: Project, name: str) -> str:
 def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: bool = False) -> tuple[Container, bool]:
     """Return the habitat's running container, and whether it was running before.
 
-    A container with another image or config is replaced (see `replacement`): then the one that this returns has a name
-    of its own until `replacement.put_in_place`. If a run of another clone creates the container at the same time, its
-    container is used.
+    A container with another image is replaced (see `replacement`), one with other settings by one with its files:
+    then the one that this returns has a name of its own until `replacement.put_in_place`. If a run of another clone
+    creates the container at the same time, its container is used.
 
     Args:
         project: The project.
@@ -70,11 +76,14 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
 
 
 def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
-    current = own_container(project, habitat.name)
-    reason = container_difference.difference(project, habitat, current, image) if current else ""
-    if current and not reason and not fresh:
+    current = replacement.current_container(project, habitat.name)
+    change = difference(project, habitat, current, image) if current else None
+    if current and not change and not fresh:
         return _resume(project, habitat, current)
+    if current and change and change.settings and not fresh and carried.is_possible(project, current):
+        return _with_settings(project, habitat, current, image, change)
     if current:
+        reason = change.reason if change else ""
         replacement.announce(project, habitat, current, reason or "you asked for a new one")
     again = None if fresh else replacement.matching(project, habitat, image)
     if again and not is_new(again.name):
@@ -87,6 +96,43 @@ def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bo
     except (HabitatError, ContainerChanged):
         replacement.resume_old(project, habitat.name)
         raise
+
+
+def _with_settings(
+    project: Project, habitat: Habitat, current: Container, image: str, change: ContainerDifference
+) -> tuple[Container, bool]:
+    """Return the habitat's container with other settings: itself, or a new one with its files. One in use stays."""
+    if settings.set_limits(project, habitat, current, change):
+        return _resume(project, habitat, current)
+    again = replacement.matching(project, habitat, image, only_new=True)
+    if again and again.running:
+        return again, True
+    users = describe_users(project, Presence(project.state_folder(habitat.name)), current) if current.running else ""
+    lock = container_lock(project, habitat.name, current, alone=True)
+    if users or not lock.try_acquire(LOCK_TIMEOUT):
+        settings.postpone(project, habitat, current, change, users or "another run")
+        return _resume(project, habitat, current)
+    try:
+        text = settings.effect(project, habitat, current, change)
+        project.bus.emit(events.Notice(habitat.name, f"{change.reason}: {text}"))
+        replacement.make_way(project, habitat, current)
+        return _resume(project, habitat, again) if again else _carry(project, habitat, current, image)
+    except (HabitatError, ContainerChanged):
+        replacement.resume_old(project, habitat.name)
+        with suppress(EngineError):
+            carried.sweep(project, habitat.name)
+        raise
+    finally:
+        lock.release()
+
+
+def _carry(project: Project, habitat: Habitat, old: Container, image: str) -> tuple[Container, bool]:
+    """Create and start a container with the files of a stopped one."""
+    stopped = project.engine.container(old.id)
+    if stopped is None or stopped.running:
+        raise ContainerChanged
+    carried.sweep(project, habitat.name)
+    return _create(project, habitat, carried.image_of(project, habitat.name, stopped, image), stopped, carries=True)
 
 
 def _resume(project: Project, habitat: Habitat, container: Container) -> tuple[Container, bool]:
@@ -103,21 +149,35 @@ def _resume(project: Project, habitat: Habitat, container: Container) -> tuple[C
 
 
 def _create(
-    project: Project, habitat: Habitat, image: str, old: Container | None, *, fresh: bool
+    project: Project,
+    habitat: Habitat,
+    image: str,
+    old: Container | None,
+    *,
+    fresh: bool = False,
+    carries: bool = False,
 ) -> tuple[Container, bool]:
-    """Create and start a container. If it is to replace `old`, it has a name of its own until it is ready."""
+    """Create and start a container. If it is to replace `old`, it has a name of its own until it is ready.
+
+    fresh: whether a person asked for a new one. carries: whether the image has the files of `old`.
+    """
     name = container_name(project.names.of(habitat.name))
     labels = {LABEL_REPLACES: old.id if old else "", LABEL_RETIRES: "yes" if fresh else ""}
+    volumes = carried.image_volumes(old) if old and carries else []
+    labels[LABEL_CARRIED_AT] = str(old.since) if old and carries else ""
+    labels[LABEL_IMAGE_VOLUMES] = " ".join(volume.volume for volume in volumes)
     if old:
         name = next(new for new in new_names(name) if not project.engine.container(new))
     try:
-        container = create_container(project, habitat, image, name, labels)
+        container = create_container(project, habitat, image, name, labels, volumes)
     except Conflict as error:
         raise ContainerChanged from error
     image_users.learn(project, habitat.name, container)
     commit_author.learn(project, habitat, container)
     mount_warnings.warn(project, habitat, container)
     try:
+        if old and carries:
+            settings.keep_files(project, old, container)
         _start(project, habitat, container)
     except HabitatError:
         now = project.engine.container(container.id)

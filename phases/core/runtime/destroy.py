@@ -10,6 +10,7 @@ from phases.core.cache.image_labels import repository
 from phases.core.errors import Conflict
 from phases.core.events.work import ContainerHolds
 from phases.core.runtime import own_containers
+from phases.core.runtime.carry import carried
 from phases.core.runtime.own_containers import container_name, is_new
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.container_line import container_line
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from phases.core.engine.types import Container, Volume
     from phases.core.project import Project
-
-_SHOWN_PATHS = 5
 
 
 def destroy(
@@ -157,7 +156,7 @@ def _remove_containers(project: Project, name: str, containers: Iterable[Contain
         for container in containers:
             if keep_volumes:
                 collect_replaced_files(project, name, container)
-            project.engine.remove(container.id)
+            carried.remove_container(project, container)
             presence.forget(container.id)
 
 
@@ -184,6 +183,7 @@ def _remove_images(project: Project, name: str) -> int:
 def _sweep(project: Project, name: str) -> None:
     """Remove what was kept for the containers: images that a build has replaced, and records of their secrets."""
     fingerprints.sweep(project.state_folder(name), project.engine)
+    carried.sweep(project, name)
     if project.store.has_untagged(name):
         with exclusive(project, name):
             pass  # taking the lock removes them

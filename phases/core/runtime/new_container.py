@@ -44,7 +44,14 @@ class ContainerChanged(Exception):
     """Another run has changed the container since it was inspected."""
 
 
-def create_container(project: Project, habitat: Habitat, image: str, name: str, labels: Mapping[str, str]) -> Container:
+def create_container(
+    project: Project,
+    habitat: Habitat,
+    image: str,
+    name: str,
+    labels: Mapping[str, str],
+    of_image: Sequence[VolumeMount] = (),
+) -> Container:
     """Create the habitat's container with its persistent volumes. It isn't started.
 
     Args:
@@ -53,6 +60,7 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
         image: The id of the image.
         name: The name of the container.
         labels: Labels beside those that all containers of habitats have.
+        of_image: Volumes, to be used again, that stand for VOLUMEs of the image.
 
     Raises:
         Conflict: Another run has created the container meanwhile.
@@ -61,19 +69,15 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
     """
     from phases.core.runtime.persistence.create import create_with_volumes
 
-    engine = project.engine
-    config = engine.image_config(image)
-    labels = {**labels, **project.identity.labels}
-    env, home = (config.env if config else {}), ""
+    engine, config = project.engine, project.engine.image_config(image)
+    env, home, labels = (config.env if config else {}), "", {**labels, **project.identity.labels}
     if config and host_mounts.need_home(mounts_of(habitat)):
-        home = _home_with_mounts(project, habitat, config)
-        labels = {**labels, LABEL_HOME: home}
+        labels[LABEL_HOME] = home = _home_with_mounts(project, habitat, config)
     binds = (*host_mounts.in_home(mounts_of(habitat), home), *agent_folder.binds(project, habitat))
 
     def create(name: str, own_labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
-        mounts: list[Bind | Tmpfs | VolumeMount] = [*binds, Tmpfs(SECRETS_FOLDER), *volumes]
         new = {**labels, **marks(project.names.of(habitat.name)), **own_labels}
-        return _create(engine, habitat, image, env, name, new, mounts)
+        return _create(engine, habitat, image, env, name, new, _mounts(binds, volumes, of_image))
 
     container_id = create_with_volumes(project, habitat, image, name, create)
     container = engine.container(container_id)
@@ -85,6 +89,15 @@ def create_container(project: Project, habitat: Habitat, image: str, name: str, 
         engine.remove(container_id)
         raise
     return container
+
+
+def _mounts(
+    binds: Sequence[Bind], volumes: Sequence[VolumeMount], of_image: Sequence[VolumeMount]
+) -> list[Bind | Tmpfs | VolumeMount]:
+    """Return all mounts. of_image: volumes for places that have no other mount."""
+    taken = {mount.dest for mount in binds} | {mount.dest for mount in volumes}
+    others = [volume for volume in of_image if volume.dest not in taken]
+    return [*binds, Tmpfs(SECRETS_FOLDER), *volumes, *others]
 
 
 def _home_with_mounts(project: Project, habitat: Habitat, image: ImageConfig) -> str:

@@ -27,14 +27,21 @@ LABEL_RUN = "habitat.run"
 #: Random digits of the container. Containers that earlier versions made have none.
 LABEL_NONCE = "habitat.nonce"
 
+#: The label of a carried image, which has the files of a container (`carry.carried`), and of its containers: the final
+#: image that they stem from, and how many layers that has.
+LABEL_CARRIED = "habitat.carried"
+
 # The end of the name of a container that has yet to take its habitat's name: nobody has been in it.
 _NEW = "-new"
 
 # The end of the name of a container that a person replaced with `start --new`: no start uses it again.
 _RETIRED = "-retired"
 
-# The end of `aside_names` and of `new_names`.
-_ASIDE = re.compile(rf"-\d{{8}}-\d{{6}}(-\d+)?({_NEW}|{_RETIRED})?", re.ASCII)
+# The end of the name of a container that has nothing that the one in its place lacks: it is about to be removed.
+_OLD = "-old"
+
+# The end of `aside_names`, `new_names` and `old_names`.
+_ASIDE = re.compile(rf"-\d{{8}}-\d{{6}}(-\d+)?({_NEW}|{_RETIRED}|{_OLD})?", re.ASCII)
 
 
 def container_name(habitat: str) -> str:
@@ -55,6 +62,16 @@ def aside_names(name: str, *, retired: bool = False) -> Iterator[str]:
 def new_names(name: str) -> Iterator[str]:
     """Yield the names for a container that is to replace the one called `name`, the best first."""
     yield from (f"{aside}{_NEW}" for aside in aside_names(name))
+
+
+def old_names(name: str) -> Iterator[str]:
+    """Yield the names for a container called `name` until it is removed, the best first."""
+    yield from (f"{aside}{_OLD}" for aside in aside_names(name))
+
+
+def is_old(name: str) -> bool:
+    """Return whether a name is one of `old_names`."""
+    return name.endswith(_OLD) and bool(_ASIDE.search(name))
 
 
 def is_new(name: str) -> bool:

@@ -1,7 +1,8 @@
 """Replaces the container of a habitat that no longer matches its image or its config.
 
-The new container runs under a name of its own until it is ready. Then the old one is set aside under another name, and
-the new one takes the habitat's name. If the new one fails before that, it is removed, and the old one is as it was.
+The new container runs under a name of its own until it is ready. Then the old one gets another name, and the new one
+the habitat's. The old one is set aside under that name if it has work that the new one lacks; otherwise it is removed.
+If the new one fails before that, it is removed, and the old one is as it was.
 """
 
 from __future__ import annotations
@@ -14,20 +15,30 @@ from msgspec.structs import replace
 from phases.core import command_form, events
 from phases.core.errors import Conflict, HabitatError, NotFound
 from phases.core.runtime import own_containers
-from phases.core.runtime.container_difference import difference
+from phases.core.runtime.carry import carried
+from phases.core.runtime.carry.carried import LABEL_CARRIED_AT
+from phases.core.runtime.carry.difference import difference
+from phases.core.runtime.carry.tidy import LABEL_REPLACES, remove_old, tidy
 from phases.core.runtime.new_container import ContainerChanged
-from phases.core.runtime.own_containers import aside_names, container_name, is_new, is_retired, own_container
+from phases.core.runtime.own_containers import (
+    aside_names,
+    container_name,
+    is_new,
+    is_old,
+    is_retired,
+    old_names,
+    own_container,
+)
 from phases.core.runtime.persistence.collect import collect_replaced_files
-from phases.core.runtime.session.presence import STOPPED, Presence
+from phases.core.runtime.session.presence import REPLACED, STOPPED, Presence
 from phases.core.runtime.stop import describe_users
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
-
-#: The label of a new container with the id of the one that it is to replace.
-LABEL_REPLACES = "habitat.replaces"
 
 #: The label of a new container that a person asked for: "yes" if no start is to use the one before again.
 LABEL_RETIRES = "habitat.retires"
@@ -41,25 +52,57 @@ def announce(project: Project, habitat: Habitat, container: Container, reason: s
     lacks = f"the new one will lack {work}; " if work else ""
     text = (
         f"{container.name} will be replaced by a new container, since {reason}: {lacks}"
-        "once that is ready, the old one is kept under another name"
+        "once that is ready, the old one is kept under another name if it has changes"
     )
     project.bus.emit(events.Notice(habitat.name, text))
 
 
-def matching(project: Project, habitat: Habitat, image: str) -> Container | None:
+def current_container(project: Project, name: str) -> Container | None:
+    """Return the habitat's container, None if there is none, once it is removed what a killed run has left beside it.
+
+    Call it inside `with presence.alone():`.
+    """
+    current = own_container(project, name)
+    if current is None:
+        tidy(project, name)
+        current = own_container(project, name)
+    if current is None:
+        return None
+    presence, replaced = Presence(project.state_folder(name)), current.labels.get(LABEL_REPLACES)
+    if presence.drop_note(current.id, REPLACED) or (replaced and presence.drop_note(replaced, REPLACED)):
+        give_up(project, name)
+        return own_container(project, name)
+    return current
+
+
+def matching(project: Project, habitat: Habitat, image: str, *, only_new: bool = False) -> Container | None:
     """Return the newest container beside the habitat's own that has the image and all settings of the config.
 
     A change has set it aside, not `start --new`, or a killed start left it. One of a killed start that doesn't match is
     removed.
+
+    only_new: Whether it has to be one of a killed start, or of one that another run is about to finish.
     """
-    rows, current = own_containers.containers(project, habitat.name), container_name(project.names.of(habitat.name))
+    current = own_container(project, habitat.name)
+    rows = [row for row in own_containers.containers(project, habitat.name) if not (current and row.id == current.id)]
     for row in sorted(rows, key=lambda row: row.name, reverse=True):
-        container = project.engine.container(row.id) if row.name != current else None
-        if container and not is_retired(container.name) and not difference(project, habitat, container, image):
+        if is_retired(row.name) or is_old(row.name) or (only_new and not is_new(row.name)):
+            continue
+        container = project.engine.container(row.id)
+        if container and _can_follow(current, container) and not difference(project, habitat, container, image):
             return container
         if container and is_new(container.name) and not container.running:
-            project.engine.remove(container.id)
+            carried.remove_container(project, container)
     return None
+
+
+def _can_follow(old: Container | None, new: Container) -> bool:
+    """Return whether a container may take the place of the habitat's: not if it has files that were changed since."""
+    if not is_new(new.name) or not (carried_at := new.labels.get(LABEL_CARRIED_AT)):
+        return True
+    if old is None or old.id != new.labels.get(LABEL_REPLACES):
+        return False
+    return not old.running and carried_at == str(old.since)
 
 
 def make_way(project: Project, habitat: Habitat, old: Container) -> None:
@@ -68,6 +111,7 @@ def make_way(project: Project, habitat: Habitat, old: Container) -> None:
     The new one may publish the same ports and use the same volumes.
     """
     presence = Presence(project.state_folder(habitat.name))
+    presence.note(old.id, REPLACED)
     if old.running and not describe_users(project, presence, old):
         from phases.core.runtime.session import secrets_over_restart  # imported late: most runs replace nothing
 
@@ -87,12 +131,14 @@ def give_up(project: Project, name: str, container_id: str = "") -> None:
         name: The name of the habitat.
         container_id: The id of the new container, "" for those of all killed starts.
     """
+    tidy(project, name)
     listed, current = own_containers.containers(project, name), container_name(project.names.of(name))
     others = [row for row in listed if row.name != current and container_id in ("", row.id)]
     for other in others:
         if is_new(other.name) and not other.running:
-            project.engine.remove(other.id)
+            carried.remove_container(project, other)
             Presence(project.state_folder(name)).forget(other.id)
+    carried.sweep(project, name)
     if not any(other.running for other in others):
         resume_old(project, name)
 
@@ -101,6 +147,8 @@ def resume_old(project: Project, name: str) -> None:
     """Start the habitat's container again, with its secrets, if it was stopped for one that failed."""
     presence = Presence(project.state_folder(name))
     old = own_container(project, name)
+    if old:
+        presence.drop_note(old.id, REPLACED)
     if old and not old.running and presence.drop_note(old.id, STOPPED):
         from phases.core.runtime.session import secrets_over_restart
 
@@ -115,22 +163,23 @@ def resume_old(project: Project, name: str) -> None:
 
 
 def put_in_place(project: Project, habitat: Habitat, new: Container) -> Container:
-    """Set the habitat's old container aside, and give its name to the new one. Return the new one as it is then.
+    """Give the name of the habitat's old container to the new one. Return the new one as it is then.
 
-    Call it inside `with presence.alone():`.
+    The old one is set aside, or removed if it has nothing that the new one lacks. Call it inside
+    `with presence.alone():`.
 
     Raises:
-        ContainerChanged: Another run has replaced the old container meanwhile.
+        ContainerChanged: Another run has replaced the old container meanwhile, or worked in it.
     """
     engine, name = project.engine, container_name(project.names.of(habitat.name))
     old = own_container(project, habitat.name)
     if old and old.id == new.id:
         return old  # another session did it
-    reason = difference(project, habitat, old, new.image) if old else ""
-    if old and not reason and old.id != new.labels.get(LABEL_REPLACES):
+    reason = difference(project, habitat, old, new.image).reason if old else ""
+    if not _can_follow(old, new) or (old and not reason and old.id != new.labels.get(LABEL_REPLACES)):
         raise ContainerChanged
     try:
-        aside = _rename_aside(project, habitat, old, retired=new.labels.get(LABEL_RETIRES) == "yes") if old else ""
+        other = _rename_old(project, habitat, old, new) if old else ""
         try:
             engine.rename(new.id, name)
         except HabitatError:
@@ -140,17 +189,52 @@ def put_in_place(project: Project, habitat: Habitat, new: Container) -> Containe
             raise
     except (Conflict, NotFound) as error:
         raise ContainerChanged from error
-    if old:
-        _report_aside(project, habitat.name, old, aside, reason)
+    if old and is_old(other):
+        remove_old(project, habitat.name, old)
+        if not _takes_files(new):
+            text = f"the container that was {name} before is removed: nothing has changed in it since its image"
+            project.bus.emit(events.Notice(habitat.name, text))
+    elif old:
+        _report_aside(project, habitat.name, old, other, reason)
     return replace(new, name=name)
 
 
-def _rename_aside(project: Project, habitat: Habitat, old: Container, *, retired: bool) -> str:
+def _takes_files(new: Container) -> bool:
+    """Return whether a container, which has its first name yet, has the files of the one that it is to replace."""
+    return is_new(new.name) and bool(new.labels.get(LABEL_CARRIED_AT))
+
+
+def _rename_old(project: Project, habitat: Habitat, old: Container, new: Container) -> str:
     """Rename the old container, since it may contain somebody's work. Return its new name."""
-    aside = next(name for name in aside_names(old.name, retired=retired) if not project.engine.container(name))
-    collect_replaced_files(project, habitat.name, old)
-    project.engine.rename(old.id, aside)
-    return aside
+    if not _takes_files(new):
+        collect_replaced_files(project, habitat.name, old)
+    if _takes_files(new) or _is_dispensable(project, habitat, old, new):
+        names = old_names(old.name)
+    else:
+        names = aside_names(old.name, retired=_retires(new))
+    other = _free(project, names)
+    project.engine.rename(old.id, other)
+    return other
+
+
+def _retires(new: Container) -> bool:
+    return is_new(new.name) and new.labels.get(LABEL_RETIRES) == "yes"
+
+
+def _is_dispensable(project: Project, habitat: Habitat, old: Container, new: Container) -> bool:
+    """Return whether a container has nothing that its image and its volumes don't have. One that runs may be in use."""
+    from phases.core.runtime.persistence import unkept
+
+    if old.running or _retires(new) or carried.image_volumes(old):
+        return False
+    try:
+        return not unkept.own_changes(project, habitat, old)
+    except HabitatError:
+        return False
+
+
+def _free(project: Project, names: Iterator[str]) -> str:
+    return next(name for name in names if not project.engine.container(name))
 
 
 def _report_aside(project: Project, name: str, old: Container, aside: str, reason: str) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from phases.core.engine.types import Container
     from phases.core.project import Project
 
-# Seconds to wait for another clone's run that is about to enter or stop the container.
-_LOCK_TIMEOUT = 20
+#: Seconds to wait for another clone's run that is about to enter or stop the container.
+LOCK_TIMEOUT = 20
 
 
 def stop(project: Project, name: str, *, force: bool = False) -> None:
@@ -97,7 +97,7 @@ def stop_if_unused(project: Project, name: str, container: Container, *, own_exe
     lock = container_lock(project, name, container, alone=True)
     try:
         # While this holds the lock, no session of another clone enters, and commands of those inside are counted.
-        if is_last and lock.try_acquire(_LOCK_TIMEOUT) and engine.running_execs(container.id) <= own_execs:
+        if is_last and lock.try_acquire(LOCK_TIMEOUT) and engine.running_execs(container.id) <= own_execs:
             engine.stop(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
             return True

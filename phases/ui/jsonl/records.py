@@ -139,7 +139,8 @@ class BuildPlanned(JsonEvent, frozen=True):
     """The phases that would run, in order. `is_new` is true where no phase was ever built.
 
     `replaced` says why the next start replaces the habitat's container; it is empty where it doesn't. `lacks` is the
-    work in it that the new one won't have, where `habitat plan` has looked for that.
+    work in it that the new one won't have, and `keeps_files` is true where its files stay, since only settings have
+    changed; both where `habitat plan` has looked for that.
     """
 
     habitat: str
@@ -147,6 +148,7 @@ class BuildPlanned(JsonEvent, frozen=True):
     is_new: bool
     replaced: str = ""
     lacks: ContainerWork | None = None
+    keeps_files: bool = False
 
 
 class PhaseFailed(JsonEvent, frozen=True):

@@ -181,7 +181,12 @@ def _planned(plan: Plan, goal: Phase | None = None) -> records.BuildPlanned:
         if goal is None or named(phase).ID <= goal.ID
     ]
     return records.BuildPlanned(
-        habitat=plan.name, phases=phases, is_new=plan.is_new, replaced=plan.replaced, lacks=plan.lacks
+        habitat=plan.name,
+        phases=phases,
+        is_new=plan.is_new,
+        replaced=plan.replaced,
+        lacks=plan.lacks,
+        keeps_files=bool(plan.kept),
     )
 
 

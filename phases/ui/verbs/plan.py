@@ -75,11 +75,12 @@ def _outcomes(lines: Sequence[str], *, wrap: bool) -> RenderableType:
 def _replacement(plan: Plan, workdir: str) -> str:
     from phases.core.runtime.persistence import unkept
 
+    if plan.kept:
+        return f"{plan.replaced}: at the next start {plan.kept}"
     work = unkept.describe(plan.lacks, workdir) if plan.lacks else ""
     lacks = f": the new one will lack {work}" if work else ""
-    return (
-        f"the next start replaces the container, since {plan.replaced}{lacks}; the old one is kept under another name"
-    )
+    kept = "the old one is kept under another name if it has changes"
+    return f"the next start replaces the container, since {plan.replaced}{lacks}; {kept}"
 
 
 def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:

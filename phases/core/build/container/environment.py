@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from phases.core.container import root_environment
+from phases.core.engine.docker_api.payloads import instruction_word
 from phases.core.engine.types import SYSTEM_PATH
 
 if TYPE_CHECKING:
@@ -59,8 +59,3 @@ class BuildEnvironment:
 def _can_be_set(value: str) -> bool:
     """Return whether a line of a commit can hold a value."""
     return len(value) < _MAX_BYTES and value.isprintable()
-
-
-def instruction_word(value: str) -> str:
-    """Quote a value for a Dockerfile instruction, which expands variables and strips spaces."""
-    return '"' + re.sub(r'([\\$"])', r"\\\1", value) + '"'

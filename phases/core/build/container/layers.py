@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form
 from phases.core.container.shell_errors import base_image_origin, describe_base_image
-from phases.core.engine.types import TOO_MANY_LAYERS
+from phases.core.engine.docker_api.api import TOO_MANY_LAYERS
 from phases.core.errors import StepError
 from phases.protocol import Copy, Run, SetImageConfig
 from phases.registry import habitat_phases, mounts_caches, mounts_volumes, named

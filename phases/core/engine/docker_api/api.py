@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from phases.core.engine.transport import JSON, TAR, Response
-from phases.core.engine.types import TOO_MANY_LAYERS
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
 
 if TYPE_CHECKING:
@@ -22,6 +21,11 @@ R = TypeVar("R", bound=Response)
 #: The list of images, which is the one request of a run that has nothing to do.
 IMAGES_PATH = "/images/json"
 LISTING_IMAGES = "listing images"
+
+#: What to do about an image with more layers than the engine takes.
+TOO_MANY_LAYERS = (
+    "join its RUNs, or make one layer of it in a Dockerfile: `FROM scratch`, `COPY --from=IMAGE / /`, and its ENV"
+)
 
 # Characters of a reason that are shown to a person.
 _LONGEST_REASON = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from phases.core.engine.types import Bind, Restrictions, Tmpfs, VolumeMount
@@ -65,6 +66,11 @@ _DETACH_KEYS = "ctrl-^,ctrl-@,ctrl-^,ctrl-@"
 def log_limit(size: int) -> dict[str, Any]:
     """Return the log config that keeps about `size` bytes of output, with the engine's own log driver."""
     return {"Type": "", "Config": {"max-size": str(size // 2), "max-file": "2"}}
+
+
+def instruction_word(value: str) -> str:
+    """Quote a value for a Dockerfile instruction, which expands variables and strips spaces."""
+    return '"' + re.sub(r'([\\$"])', r"\\\1", value) + '"'
 
 
 def _env(env: Mapping[str, str]) -> list[str]:

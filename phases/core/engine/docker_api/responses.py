@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from phases.core.engine.carrying.limits import ContainerLimits
 from phases.core.engine.types import (
     Bind,
     Change,
@@ -140,12 +141,17 @@ def container(row: Row) -> Container:
         _since(row),
         published_ports(row["NetworkSettings"].get("Ports")),
         bool(row["State"].get("OOMKilled")) and not row["State"]["Running"],
+        limits=_limits(row["HostConfig"]),
         volumes=tuple(
             VolumeMount(mount["Name"], mount["Destination"], copies=False)
             for mount in row.get("Mounts") or ()
             if mount["Type"] == "volume"
         ),
     )
+
+
+def _limits(row: Row) -> ContainerLimits:
+    return ContainerLimits(row.get("Memory") or 0, row.get("NanoCpus") or 0, max(row.get("PidsLimit") or 0, 0))
 
 
 def containers(rows: Iterable[Row]) -> list[Container]:

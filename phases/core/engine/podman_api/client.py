@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.podman_api.archives import PodmanArchives
+from phases.core.engine.podman_api.carrying import PodmanCarrying
 from phases.core.engine.podman_api.containers import PodmanContainers
 from phases.core.engine.podman_api.execs import PodmanExecs
 from phases.core.engine.podman_api.images import PodmanImages
 
 
-class Podman(PodmanImages, PodmanContainers, PodmanExecs, PodmanArchives, DockerEngine):
+class Podman(PodmanImages, PodmanContainers, PodmanCarrying, PodmanExecs, PodmanArchives, DockerEngine):
     """Podman, with what Docker would do (see `protocol.Engine`)."""
 
     #: The limit of its store.

@@ -92,7 +92,8 @@ class PodmanContainers(DockerContainers, DockerVolumes):
 
     def container(self, name: str) -> Container | None:
         container = super().container(name)
-        return _with_published_ports(container) if container else None
+        # Podman reports limits of its own, and changes none.
+        return replace(_with_published_ports(container), limits=None) if container else None
 
     def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
         containers = super().containers(label=label, name_prefix=name_prefix, volume=volume)

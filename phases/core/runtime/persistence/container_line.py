@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from phases.core.errors import EngineError, HabitatError, NotFound, printable
+from msgspec.structs import replace
+
+from phases.core.errors import EngineError, HabitatError, NotFound
 from phases.core.events.work import ContainerWork
-from phases.core.runtime.persistence.unkept import describe, unkept_changes, work_in
+from phases.core.runtime.carry.changes import changes_since_build
+from phases.core.runtime.persistence.unkept import describe, work_in
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import describe_users
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from phases.core.engine.types import Change, Container
+    from phases.core.engine.types import Container
     from phases.core.project import Project
-
-_SHOWN_PATHS = 5
+    from phases.core.runtime.carry.changes import UnkeptChanges
 
 
 class ContainerLine(NamedTuple):
@@ -37,7 +37,7 @@ def container_line(project: Project, name: str, container: Container, *, on_volu
         state = f"running, in use by {users}" if users else "running"
     work = ContainerWork()
     try:
-        changes = unkept_changes(project.engine.changes(container.id), container)
+        changes = changes_since_build(project.engine, container)
         text, work = _contents(project, name, container, changes, on_volumes=on_volumes)
     except NotFound:
         text = "it was removed meanwhile"
@@ -47,23 +47,15 @@ def container_line(project: Project, name: str, container: Container, *, on_volu
 
 
 def _contents(
-    project: Project, name: str, container: Container, changes: Sequence[Change], *, on_volumes: bool
+    project: Project, name: str, container: Container, changes: UnkeptChanges, *, on_volumes: bool
 ) -> tuple[str, ContainerWork]:
     """Return the work in a container in words, what concerns repositories first, and as data."""
     try:
         habitat = project.habitat(name)
     except HabitatError:  # a broken config doesn't say where repositories are
-        return _summary(changes), ContainerWork(len(changes))
-    work, others = work_in(project, habitat, container, changes, on_volumes=on_volumes)
+        return changes.summary, ContainerWork(len(changes.changes) + changes.more)
+    work, others = work_in(project, habitat, container, changes.changes, on_volumes=on_volumes)
+    rest = replace(changes, changes=tuple(others))
     repositories = describe(ContainerWork(0, work.repositories, work.problem), habitat.workdir)
-    parts = [repositories, _summary(others) if others or not repositories else ""]
+    parts = [repositories, rest.summary if rest or not repositories else ""]
     return "; ".join(filter(None, parts)), work
-
-
-def _summary(changes: Sequence[Change]) -> str:
-    if not changes:
-        return "nothing has changed in it since its image"
-    kinds = [change.kind for change in changes]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("added", "changed", "deleted") if kind in kinds)
-    paths = ", ".join(printable(change.path) for change in changes[:_SHOWN_PATHS])
-    return f"{counts}: {paths}" + (", …" if len(changes) > _SHOWN_PATHS else "")

@@ -2,54 +2,44 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.config.mounts.mountable_paths import within
 from phases.core.errors import EngineUnreachable, HabitatError, printable
 from phases.core.events.work import ContainerWork, RepositoryWork
-from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.runtime.carry.changes import changes_since_build
 from phases.core.work import places, repositories
 from phases.core.work.states import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from phases.core.engine.types import Change, Container
     from phases.core.model import Habitat
     from phases.core.project import Project
+    from phases.core.runtime.carry.changes import UnkeptChanges
     from phases.core.work.states import RepositoryState
 
-# Folders of temporary files.
-_TEMPORARY = ("/run", "/tmp")  # noqa: S108 (names in a container)
 
+def own_changes(project: Project, habitat: Habitat, container: Container) -> UnkeptChanges:
+    """Return the changes in a container that no volume keeps and no start makes again.
 
-def unkept_changes(changes: Iterable[Change], container: Container) -> list[Change]:
-    """Return the changes in a container that may be somebody's work.
-
-    Left out are folders that only contain changes, paths on volumes, and temporary files.
+    Raises:
+        HabitatError: They can't be listed.
     """
-    changes = list(changes)
-    parents = {posixpath.dirname(change.path) for change in changes}
-    persistent = [entry.resolved for entry in persistence_of(container).entries]
-    return [
-        change
-        for change in changes
-        if change.path not in parents
-        and not places.is_kept(container, change.path)
-        and not any(within(change.path, path) for path in (*_TEMPORARY, *persistent))
-    ]
+    changes = changes_since_build(project.engine, container)
+    if not habitat.entry.files:
+        return changes
+    from phases.core.runtime.session import entry_files  # imported late: many habitats have none
+
+    copied = entry_files.paths_in(project, habitat, container)  # each start copies them again
+    return changes.without(copied)
 
 
 def work_of(project: Project, habitat: Habitat, container: Container, *, on_volumes: bool = False) -> ContainerWork:
     """Return the work that a container has (see `work_in`), or why its changes can't be listed."""
     try:
-        changes = unkept_changes(project.engine.changes(container.id), container)
-        if habitat.entry.files:
-            from phases.core.runtime.session import entry_files  # imported late: many habitats have none
-
-            copied = entry_files.paths_in(project, habitat, container)  # each start copies them again
-            changes = [change for change in changes if change.path not in copied]
+        changes = own_changes(project, habitat, container).changes
         return work_in(project, habitat, container, changes, on_volumes=on_volumes).work
     except EngineUnreachable:
         raise
@@ -76,7 +66,7 @@ def work_in(
         project: The project.
         habitat: The habitat.
         container: The container.
-        changes: Its `unkept_changes`.
+        changes: Its `own_changes`.
         on_volumes: Whether the repositories on its volumes count, too.
     """
     own = places.changed_repositories(project, habitat, container, changes)

@@ -10,6 +10,7 @@ from phases.core.config.mounts.mountable_paths import within
 from phases.core.container import identity, root_environment
 from phases.core.container.users import UserDatabase
 from phases.core.errors import EngineError
+from phases.core.runtime.own_containers import LABEL_CARRIED
 from phases.core.runtime.persistence.volumes import persistence_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def learn(project: Project, name: str, container: Container) -> None:
         container: A new container, which was never started: in another one a person may have changed the users.
     """
     known_files = KnownFiles(project.state_folder)
+    if container.labels.get(LABEL_CARRIED):
+        return  # it has the files of one in which a person may have changed the users
     known = known_files.of(name).setdefault(container.image, {})
     mounts = [bind.dest for bind in container.binds]
     mounts += [entry.mount_point for entry in persistence_of(container).folders]
@@ -44,7 +47,8 @@ def users_of_image(project: Project, habitat: Habitat, container: Container) -> 
 
     The container is asked only then, since that takes the engine thirty milliseconds.
     """
-    known = KnownFiles(project.state_folder).of(habitat.name).get(container.image, {})
+    image = container.labels.get(LABEL_CARRIED, "").partition(" ")[0] or container.image
+    known = KnownFiles(project.state_folder).of(habitat.name).get(image, {})
 
     def read(path: str) -> bytes:
         return known[path] if path in known else project.engine.read_file(container.id, path) or b""

@@ -26,6 +26,9 @@ STARTING = "is started"
 #: A line of a container's file: it is stopped while the one that is to replace it starts.
 STOPPED = "stopped for another"
 
+#: A line of a container's file: another one is about to take its place.
+REPLACED = "is replaced"
+
 # Bytes of a file that are read without its lock: thousands of sessions.
 _READ_LIMIT = 100_000
 
@@ -107,7 +110,7 @@ class Presence:
                 self._path.unlink(missing_ok=True)
 
     def note(self, container: str, line: str) -> None:
-        """Add a line, STARTING or STOPPED, to the record of a container."""
+        """Add a line, STARTING, STOPPED or REPLACED, to the record of a container."""
         with contextlib.suppress(OSError), open_file(self._file_of(container)) as file:  # the disk may be full
             file.write(f"{line}\n")
 
@@ -121,12 +124,14 @@ class Presence:
             return False
         with open_file(path) as file:
             lines = _lines(file)
+            if line not in lines:
+                return False
             rest = [other for other in lines if other not in (line, _READY)]
             file.truncate(0)
             file.write("".join(f"{other}\n" for other in rest))
         if not rest:
             path.unlink()
-        return line in lines
+        return True
 
     def is_entered(self, container: str) -> bool:
         """Return whether a session of this clone started or joined a container, and has not left it."""

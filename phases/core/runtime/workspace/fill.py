@@ -12,7 +12,7 @@ from phases.core.config.mounts.mountable_paths import within
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.engine.types import VolumeMount
 from phases.core.errors import Conflict
-from phases.core.runtime.own_containers import LABEL_NONCE, own_container
+from phases.core.runtime.own_containers import LABEL_CARRIED, own_container
 from phases.core.runtime.persistence.volumes import LABEL_WORKSPACE, Workspaces, volumes_of, workspaces_of
 from phases.core.runtime.workspace import record
 from phases.core.runtime.workspace.record import FILLING
@@ -130,13 +130,12 @@ class WorkspaceFilling:
 def _first_image(project: Project, image: str, old: Container | None) -> str:
     """Return the image that a new container's files in its workspaces come from.
 
-    It is `image`, unless that was committed from the habitat's container.
+    It is `image`, unless that has the files of the habitat's container.
     """
-    if old and (nonce := old.labels.get(LABEL_NONCE)):
-        config = project.engine.image_config(image)
-        if config and config.labels.get(LABEL_NONCE) == nonce:
-            return workspaces_of(old).image or old.image
-    return image
+    carried = project.image_index.labels_of(image).get(LABEL_CARRIED)
+    if not carried:
+        return image
+    return (workspaces_of(old).image if old else "") or carried.partition(" ")[0]
 
 
 def _has_work(project: Project, old: Container, entry: Workspace) -> bool:

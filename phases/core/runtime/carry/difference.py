@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from phases import hooks
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_of
 from phases.core.config.mounts import workspaces
-from phases.core.container.main_process import main_process
+from phases.core.container.main_process import main_process, restrictions
+from phases.core.engine.carrying.limits import ContainerLimits
 from phases.core.json_types import dotted
 from phases.core.origin import with_places
 from phases.core.runtime.new_container import (
@@ -26,7 +29,7 @@ from phases.core.secrets.agent_mount import CONTAINER_FOLDER
 from phases.registry import PHASES, habitat_phases, last_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
@@ -36,36 +39,71 @@ if TYPE_CHECKING:
 # The parts of LABEL_RESTRICTIONS, and the keys of `entry:` that they are made from; others are of `entry.limits`.
 _KEYS = {"network": ("network",), "shm": ("shm_size",)}
 
+# Stands for restrictions that the config doesn't decide.
+_OWN = "own"
+
+# The limits that some engines change in place.
+_LIMITS = ("memory", "cpus", "pids")
+
 #: Why a container is replaced that has an older image.
 OLDER_IMAGE = "its image is out of date"
 
 
-def difference(project: Project, habitat: Habitat, container: Container, image: str) -> str:
-    """Return why a container can't be the habitat's, "" if it has the image and all settings of the config.
+class ContainerDifference(Struct, frozen=True):
+    """What of a container isn't as the image and the config have it. It is false if there is nothing.
+
+    image: whether its image has other files or another environment. settings: the settings of the config that it
+    doesn't have, none if its image differs. is_of_limits: whether all these are limits, which some engines change.
+    """
+
+    image: bool = False
+    settings: tuple[str, ...] = ()
+    is_of_limits: bool = False
+
+    def __bool__(self) -> bool:
+        return self.image or bool(self.settings)
+
+    @property
+    def reason(self) -> str:
+        if self.image:
+            return OLDER_IMAGE
+        return f"{' and '.join(self.settings)} changed" if self.settings else ""
+
+
+def difference(project: Project, habitat: Habitat, container: Container, image: str) -> ContainerDifference:
+    """Return what of a container differs from an image and the settings of the config.
 
     image: The id of the image of today's config, "" if it has to be built.
     """
     if not _is_alike(project, habitat, container.image, image):
-        return OLDER_IMAGE
-    keys = []
+        return ContainerDifference(image=True)
+    settings = []
     if container.command != main_process(habitat):
-        keys.append(_at(habitat, "entry", "init_command"))
+        settings.append(_at(habitat, "entry", "init_command"))
     home = container.labels.get(LABEL_HOME, "")
     agents = {bind for bind in container.binds if bind.dest == CONTAINER_FOLDER}
     if agents != {*agent_folder.binds(project, habitat)}:
-        keys.append(_at(habitat, "entry", "ssh_agent"))
+        settings.append(_at(habitat, "entry", "ssh_agent"))
     if {*container.binds} - agents != {*host_mounts.in_home(mounts_of(habitat), home)}:
-        keys.append(with_places("volumes", *_origins_of_new_volumes(habitat, container, home)))
-    keys += _changed_restrictions(habitat, container.labels)
+        settings.append(with_places("volumes", *_origins_of_new_volumes(habitat, container, home)))
+    changed = _changed_restrictions(habitat, container)
+    settings += _described(habitat, changed, container.labels)
     if container.labels.get(LABEL_ENTRY_ENV, "") != entry_env.label(habitat).get(LABEL_ENTRY_ENV, ""):
-        keys.append(with_places("entry.env", *_origins_of_entry_env(habitat)))
+        settings.append(with_places("entry.env", *_origins_of_entry_env(habitat)))
     paths = persistence_of(container).paths
     if paths != paths_of(habitat):
         new = (persisted.origin for persisted in habitat.entry.persist if persisted.path not in paths)
-        keys.append(with_places("entry.persist", *new))
+        settings.append(with_places("entry.persist", *new))
     if workspaces_of(container).candidates != workspaces.candidates(habitat):
-        keys.append(with_places("the place of WORKDIR and the repositories", habitat.line_of(("workspace",))))
-    return f"{' and '.join(keys)} changed" if keys else ""
+        settings.append(with_places("the place of WORKDIR and the repositories", habitat.line_of(("workspace",))))
+    is_of_limits = len(settings) == len(changed) and {*_LIMITS} >= changed
+    return ContainerDifference(settings=tuple(settings), is_of_limits=bool(settings) and is_of_limits)
+
+
+def limits_of(habitat: Habitat) -> ContainerLimits:
+    """Return the limits of the config."""
+    wanted = restrictions(habitat)
+    return ContainerLimits(wanted.memory, round(wanted.cpus * 1e9), wanted.pids)
 
 
 def _at(habitat: Habitat, *key: str) -> str:
@@ -89,18 +127,38 @@ def _origins_of_entry_env(habitat: Habitat) -> list[Origin]:
     return [] if any(origin.role == "local" for origin in origins) else origins
 
 
-def _changed_restrictions(habitat: Habitat, labels: Mapping[str, str]) -> list[str]:
-    """Return the keys of the restrictions and ports that a container with these labels was not created with."""
-    pairs = [(labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat))]
-    if limits := labels.get(LABEL_LIMITS):
+def _changed_restrictions(habitat: Habitat, container: Container) -> set[str]:
+    """Return the names of the restrictions and ports that a container doesn't have, as its labels call them.
+
+    The engine is asked for limits that it can change. For all others, labels say what the container was created with.
+    """
+    pairs = [(container.labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat))]
+    if limits := container.labels.get(LABEL_LIMITS):
         pairs.append((limits, limits_label(habitat)))
-    if all(before == now for before, now in pairs):
-        return []
-    changes = {part for before, now in pairs for part in {*before.split()} ^ {*now.split()}}
-    parts = {part.partition("=")[0] for part in changes}
+    changed = _changed_limits(container.limits, limits_of(habitat)) if container.limits else set()
+    known = _LIMITS if container.limits else ()
+    parts_of = [(_without(before, known), _without(now, known)) for before, now in pairs]
+    if all(before == now for before, now in parts_of):
+        return changed
+    parts = {part.partition("=")[0] for before, now in parts_of for part in {*before} ^ {*now}}
     if not pairs[0][0] or "privileges" in parts:
-        return ["the program's own restrictions"]  # an earlier version created it
-    return sorted(_restriction(habitat, part, labels) for part in parts or {"port"})  # a port may be there twice
+        return {_OWN}  # an earlier version created it
+    return changed | (parts or {"port"})  # a port may be there twice
+
+
+def _changed_limits(before: ContainerLimits, now: ContainerLimits) -> set[str]:
+    return {name for name in _LIMITS if getattr(before, name) != getattr(now, name)}
+
+
+def _without(label: str, names: Collection[str]) -> list[str]:
+    return [part for part in label.split() if part.partition("=")[0] not in names]
+
+
+def _described(habitat: Habitat, names: Collection[str], labels: Mapping[str, str]) -> list[str]:
+    """Return the keys of the config for names of restrictions. labels: those of the container."""
+    if _OWN in names:
+        return ["the program's own restrictions"]
+    return sorted(_restriction(habitat, name, labels) for name in names)
 
 
 def _restriction(habitat: Habitat, part: str, labels: Mapping[str, str]) -> str:
@@ -115,7 +173,8 @@ def _is_alike(project: Project, habitat: Habitat, one: str, other: str) -> bool:
     """Return whether containers of two images have the same files and environment. other: "" for today's, not built.
 
     The last phase itself sets only what a container gets from the config. So images of it are alike if they have one
-    parent, and the same hooks and files at that phase.
+    parent, and the same hooks and files at that phase. An image with files that were carried over has the labels of its
+    final one.
     """
     if one == other:
         return True
