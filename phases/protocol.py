@@ -155,10 +155,11 @@ class RequirePaths(Struct, frozen=True):
 class StartInit(Struct, frozen=True):
     """Continue in a new container with the habitat's init command as its main process, once that is ready.
 
-    What earlier steps of the phase left is not in it. Only a phase without a snapshot has this step. origin: its cause.
+    Only a phase without a snapshot has this step. origin: its cause; keeps: whether it has what earlier steps left.
     """
 
     origin: Origin
+    keeps: bool = False
 
 
 Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | CopyRepository | SetImageConfig | RequirePaths | StartInit

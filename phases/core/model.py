@@ -233,6 +233,7 @@ class Habitat(Struct, frozen=True, dict=True):
     secret_files: tuple[Path, ...] = ()
     caches: tuple[Cache, ...] = ()
     setup: tuple[Command, ...] = ()
+    take_check: tuple[Command, ...] = ()
     hooks: tuple[HookCommand, ...] = ()
     repos: tuple[RepoClone, ...] = ()
     workspace: str = WORKSPACES[0]

@@ -6,13 +6,11 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import clear, docker, fresh_name
+from conftest import CommandResult, Project, clear, docker, fresh_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from conftest import Project
 
     from phases.core.engine.docker_api.client import DockerEngine
 
@@ -25,9 +23,9 @@ setup:
   root: [git config --system user.name Agent, git config --system user.email agent@example.org]
 repos: [{{url: ., path: project}}]
 entry: {{command: "true"}}
+tests: [tests/t.sh]
+take: {{check: ['test ! -e broken']}}
 """
-
-WORK = "echo more >>file; git commit -qam {name}; echo wip >new"
 
 
 def git(folder: Path, *words: str) -> str:
@@ -35,43 +33,93 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-@pytest.fixture
-def name(engine: DockerEngine) -> Iterator[str]:
-    name = fresh_name()
-    yield name
-    clear(engine, name)
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a repository: refs, index, work tree, config, hooks and objects."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and ".stamps" not in path.parts)
+    return {str(path): path.read_bytes() for path in paths}
 
 
-def test_commits_of_running_and_of_stopped_habitat_come_into_a_branch(
-    project: Project, name: str, git_image: str
-) -> None:
+class Pair:
+    """A repository of this machine, and a running habitat with a clone of it."""
+
+    def __init__(self, project: Project, name: str) -> None:
+        self.project = project
+        self.top = project.root
+        self.name = name
+        self.branch = f"habitat/{name}/main"
+
+    def work(self, script: str) -> None:
+        """Run a script in the clone, as the agent."""
+        docker(
+            "exec", "--user", "agent", "--workdir", "/workspace/project", f"habitat-{self.name}", "sh", "-euc", script
+        )
+
+    def doit(self, verb: str, *words: str) -> CommandResult:
+        return self.project.doit(f"{verb}:{self.name}", *words)
+
+    def done(self, verb: str, *words: str) -> CommandResult:
+        result = self.doit(verb, *words)
+        assert result.code == 0, result.out
+        return result
+
+    def refused(self, *texts: str) -> None:
+        """Run `take`, which has to fail with these texts and to leave the repository as it was."""
+        before = contents(self.top)
+        result = self.doit("take")
+        assert result.code == 1, result.out
+        assert [text for text in texts if text not in result] == [], result.out
+        assert contents(self.top) == before
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, git_image: str) -> Iterator[Pair]:
+    project, name = Project(tmp_path_factory.mktemp("commits")), fresh_name()
     project.habitat(name, CONFIG.format(image=git_image))
+    project.write(f"habitats/{name}/tests/t.sh", "#!/bin/sh\n! grep wrong project/file\n", 0o755)
     git(project.root, "init", "-q", "-b", "main")
     (project.root / "file").write_text("one\n")
     git(project.root, "add", "file")
     git(project.root, "commit", "-qm", "one")
-    branch = f"habitat/{name}/main"
+    pair = Pair(project, name)
+    pair.done("start", "--detach")
+    yield pair
+    clear(engine, name)
 
-    def work(commit: str) -> None:
-        script = f"cd project; {WORK.format(name=commit)}"
-        result = project.doit(f"exec:{name}", "--", "sh", "-euc", script)
-        assert result.code == 0, result.out
 
-    assert project.doit(f"start:{name}", "--detach").code == 0
-    work("two")
-    result = project.doit(f"changes:{name}")
-    assert result.code == 0, result.out
-    rows = [line.split() for line in result.out.splitlines()]
-    assert ["/workspace/project", "main", "1", "1", "file", "+1", "-0", "·", "1"] in rows
-    assert "+more" in project.doit(f"changes:{name}", "--patch", "--repo", "project").out.splitlines()
-    result = project.doit(f"fetch:{name}")
-    assert (result.code, "1 commit → branch" in result, "--wip brings them" in result) == (0, True, True), result.out
-    assert git(project.root, "log", "--format=%s", branch).split() == ["two", "one"]
-    project.doit(f"stop:{name}")
-    result = project.doit(f"fetch:{name}", "--wip")
-    assert result.code == 0, result.out
-    assert git(project.root, "log", "-2", "--format=%s", branch).splitlines() == [f"Uncommitted work in {name}", "two"]
-    assert git(project.root, "show", f"{branch}:new") == "wip"
-    assert docker("ps", "--all", "--quiet", "--filter", f"name=_{name}_") == ""
-    assert docker("images", "--quiet", "--filter", "dangling=true", "--filter", f"label=habitat.name={name}") == ""
-    assert git(project.root, "status", "--porcelain", "--untracked-files=no") == ""
+@pytest.mark.guarantee("take-checks-first")
+def test_take_writes_nothing_before_the_checks_have_passed(pair: Pair) -> None:
+    pair.work("echo wrong >>file; git commit -qam wrong")
+    pair.refused("test tests/t.sh ended with exit code 1", "take.log", f"doit debug:{pair.name}")
+    pair.work("git reset -q --hard HEAD~1; echo theirs >file; git commit -qam theirs")
+    pair.work("echo x >broken; git add .; git commit -qm broken")
+    pair.refused("check test ! -e broken ended with exit code 1")
+    (pair.top / "file").write_text("ours\n")
+    git(pair.top, "commit", "-qam", "ours")
+    pair.refused("1 file conflicts with branch main", "file", f"doit send:{pair.name}")
+    pair.work("git reset -q --hard HEAD~2; echo new >new; git add .; git commit -qm new")
+    assert "which passed 1 test and 1 check" in pair.done("take")
+    parents = git(pair.top, "show", "-s", "--format=%P", pair.branch).split()
+    assert parents[0] == git(pair.top, "rev-parse", "main")
+    assert git(pair.top, "log", "-1", "--format=%s", parents[1]) == "new"
+    assert git(pair.top, "show", f"{pair.branch}:file") == "ours"
+    git(pair.top, "merge", "-q", "--ff-only", pair.branch)
+
+
+def test_commits_of_running_and_of_stopped_habitat_come_into_a_branch(pair: Pair) -> None:
+    pair.work("echo more >>file; git commit -qam two; echo wip >wip")
+    rows = [line.split() for line in pair.done("changes").out.splitlines()]
+    assert ["/workspace/project", "main", "2", "2", "files", "+2", "-0", "·", "1"] in rows
+    assert "+more" in pair.done("changes", "--patch", "--repo", "project").out.splitlines()
+    result = pair.done("fetch")
+    assert ("1 commit → branch" in result, "--wip brings them" in result) == (True, True), result.out
+    assert git(pair.top, "log", "-2", "--format=%s", pair.branch).split() == ["two", "new"]
+    pair.done("stop")
+    pair.done("fetch", "--wip")
+    subjects = git(pair.top, "log", "-2", "--format=%s", pair.branch).splitlines()
+    assert subjects == [f"Uncommitted work in {pair.name}", "two"]
+    assert git(pair.top, "show", f"{pair.branch}:wip") == "wip"
+    assert docker("ps", "--all", "--quiet", "--filter", f"name=_{pair.name}_") == ""
+    label = f"label=habitat.name={pair.name}"
+    untagged = docker("images", "--quiet", "--filter", "dangling=true", "--filter", label).split()
+    assert untagged == []
+    assert git(pair.top, "status", "--porcelain", "--untracked-files=no") == ""

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from phases.core import events
 from phases.core.build import credential_files, warnings
+from phases.core.build.agreement import check_trust
 from phases.core.build.container import layers
 from phases.core.build.container.pool import ContainerPools
 from phases.core.build.context import PhaseContext
-from phases.core.build.leftovers import remove_build_containers, remove_leftovers
+from phases.core.build.leftovers import clear_at_end, remove_leftovers
 from phases.core.build.lock import HeldLocks
 from phases.core.build.publish import PhaseResult, Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
@@ -26,11 +27,11 @@ from phases.core.files.phase_log import PhaseLog
 from phases.registry import PHASES, mounts_caches, named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from phases.core.model import Habitat, TestScript
     from phases.core.project import Project
-    from phases.protocol import Phase
+    from phases.protocol import Phase, Step
 
 
 class Builder:
@@ -146,7 +147,7 @@ class Builder:
 
         project, habitat = self.project, self.project.habitat(name)
         self._shared.note(name, follows=False)
-        _check_trust(self.project, habitat, phase)
+        check_trust(project, habitat, phase)
         project.bus.emit(events.PhaseStarted(name, phase.NAME))
         if left_out := credential_files.notice(habitat, phase):
             project.bus.emit(events.Notice(name, left_out))
@@ -170,18 +171,29 @@ class Builder:
         Raises:
             HabitatError: A test failed, or they can't be run.
         """
+        habitat = replace(self.project.habitat(name), tests=tests)
+        plan = named("test").plan(habitat)
+        self.try_out(habitat, plan, lambda context: replace(context, keep=None, forget=None))
+
+    def try_out(self, habitat: Habitat, plan: Sequence[Step], adapt: Callable[[PhaseContext], PhaseContext]) -> None:
+        """Carry out steps in place of those of phase test, and record nothing. Raises HabitatError.
+
+        Args:
+            habitat: The habitat, which may differ from that of the config. Its phases before test are up to date.
+            plan: The steps.
+            adapt: Returns the context of the steps, given that of phase test.
+        """
         from phases.core.build.executor import run_phase
 
-        project, phase = self.project, named("test")
+        project, phase, name = self.project, named("test"), habitat.name
         self._locks.begin(name, phase)
         try:
             self._built_by_another_run(name, phase)
             self._check_predecessors(name, phase)
-            habitat = replace(project.habitat(name), tests=tests)
-            _check_trust(self.project, habitat, phase)
-            context = replace(self._context(habitat, phase), keep=None, forget=None)
+            check_trust(project, habitat, phase)
+            parent = project.assessments.parent_id(name, phase)
             with project.engine.timeout.in_phase():
-                run_phase(context, project.assessments.parent_id(name, phase), phase.plan(habitat), lambda *_: {})
+                run_phase(adapt(self._context(habitat, phase)), parent, plan, lambda *_: {})
         except HabitatError:
             self._locks.end(name)
             self._locks.release(name)
@@ -232,25 +244,7 @@ class Builder:
             steps.callback(project.connection.close_locks)
             steps.callback(self._locks.release_all)
             # A phase that still waits for its lock has no container. There may be one of the run that holds the lock.
-            steps.callback(lambda: self._clear([name for name in building if self._locks.is_held(name)]))
+            held = filter(self._locks.is_held, building)  # when that is called
+            steps.callback(clear_at_end, project, held, self._locks.check)
             steps.callback(project.cleanups.run_all)
         return [task_name(phase, name) for name, phase in building.items()]
-
-    def _clear(self, names: Sequence[str]) -> None:
-        """Remove the build containers of habitats in parallel, since the engine takes a while for each."""
-        if names:
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(len(names)) as pool:
-                list(pool.map(lambda name: self.project.cleanups.attempt(name, partial(self._clear_one, name)), names))
-
-    def _clear_one(self, name: str) -> None:
-        self._locks.check(name)  # if the lock was lost, the containers are another run's
-        remove_build_containers(self.project, name)
-
-
-def _check_trust(project: Project, habitat: Habitat, phase: Phase) -> None:
-    """Ask the person now about what a phase does on the host, before the progress of the phase is drawn."""
-    if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
-        project.need_trust(habitat)
-    host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_in(habitat, phase))

@@ -78,6 +78,7 @@ class PhaseContext(Struct, frozen=True):
         keep: Keeps the image of a phase that failed, given its id.
         forget: Removes the image that is kept of an earlier failure.
         locks: The locks of the run, if there are caches.
+        network: Whether its container has a network.
     """
 
     habitat: Habitat
@@ -98,10 +99,15 @@ class PhaseContext(Struct, frozen=True):
     keep: Callable[[str], None] | None = None
     forget: Callable[[], None] | None = None
     locks: EngineLocks | None = None
+    network: bool = True
 
     def masked(self, on_lines: OnLines) -> BlockSplitter:
         """Return a splitter for a command's output. It passes the lines to `on_lines` without secrets."""
         return BlockSplitter(on_lines, Mask(value.data for value in self.secrets))
+
+    def notice(self, text: str) -> None:
+        """Show a line to the person."""
+        self.emit(events.Notice(self.habitat.name, text))
 
     @property
     def place(self) -> str:

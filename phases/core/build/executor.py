@@ -131,11 +131,15 @@ class _PhaseExecutor:
         self._mounts_volumes = False
         volume_mounts.make(work, self.image, self.container)
         if self._volumes and any(isinstance(step, protocol.Run) for step in self._plan):
-            # As with caches, this label makes it possible to find the image of a killed run.
-            label = f"LABEL {image_labels.LABEL_NAME}={work.engine_name}"
-            self._image = replace(self.image, id=self.container.commit([label]))
-            self.leave_container()
+            self._continue_from_container()
             self._mounts_volumes = True
+
+    def _continue_from_container(self) -> None:
+        """Let the next container of the phase begin with the files of this one."""
+        # As with caches, this label makes it possible to find the image of a killed run.
+        label = f"LABEL {image_labels.LABEL_NAME}={self.work.engine_name}"
+        self._image = replace(self.image, id=self.container.commit([label]))
+        self.leave_container()
 
     def mount_caches(self) -> None:
         """Mount the phase's caches, each locked as the config says while commands may use it."""
@@ -145,11 +149,8 @@ class _PhaseExecutor:
         self._image, self._caches = cache_volumes.prepared(work, self.image)
         if any(isinstance(step, protocol.Run) for step in self._plan):
             assert work.locks
-            self._locks.enter_context(cache_locks.held(work.locks, self._caches, self._notice))
+            self._locks.enter_context(cache_locks.held(work.locks, self._caches, work.notice))
         self._commands.restart_clock()
-
-    def _notice(self, text: str) -> None:
-        self.work.emit(events.Notice(self.work.habitat.name, text))
 
     def run(self, step: Step) -> None:
         self._step = step
@@ -186,6 +187,8 @@ class _PhaseExecutor:
             raise
 
     def _start_init(self, step: protocol.StartInit) -> None:
+        if step.keeps:
+            self._continue_from_container()
         if self._container:
             self._container.remove()
         self._container = BuildContainer(self.work, InitContainerSpec(self.work, self.image, self._volumes))

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 #: What the labels' names begin with. They are numbered, since the engine takes at most 64 KB for one.
 LABEL_FAILURE = "habitat.failure"
 
+#: The log of the checks of `take`, beside those of the phases.
+TAKE_LOG = "take.log"
+
 # Characters of one label. A request may need two bytes for each.
 _PART = 30_000
 
@@ -69,6 +72,7 @@ class Failure(Struct, frozen=True):
         args: The arguments of the `Run` step.
         code: The exit code of the command, None if it did not end by itself.
         caches: The fields of each cache that was mounted.
+        of_take: Whether it is a check of `take`, whose log is TAKE_LOG.
     """
 
     message: str
@@ -82,6 +86,7 @@ class Failure(Struct, frozen=True):
     args: Sequence[str] = ()
     code: int | None = None
     caches: Sequence[Mapping[str, Any]] = ()
+    of_take: bool = False
 
     def labels(self) -> dict[str, str]:
         """Return the labels of the image to keep. The last one is empty: inherited labels behind it are ignored."""
@@ -163,6 +168,7 @@ def describe(
         work.habitat.user,
         folder,
         caches=[asdict(cache) for cache in caches],
+        of_take=work.log.name == TAKE_LOG,
     )
     if not isinstance(step, Run):
         return failure

@@ -25,11 +25,13 @@ class Match(Struct, frozen=True):
 
     Attributes:
         state: The repository in the habitat.
+        clone: Its entry of `repos:`, None if it has none.
         top: The folder of that of this machine, None if there is none.
         reason: Why it is that one; or why there is none, as a problem.
     """
 
     state: RepositoryState
+    clone: RepoClone | None
     top: Path | None
     reason: str
 
@@ -96,13 +98,13 @@ def _match(state: RepositoryState, clone: RepoClone | None, into: str, folder: P
     if into:
         path = Path(into).expanduser()
         top = git_bundle.top_of(path) or (path if HostGit(path).is_repository() else None)  # a bare one
-        return Match(state, top, "--into names it" if top else f"--into {into} is in no git repository")
+        return Match(state, clone, top, "--into names it" if top else f"--into {into} is in no git repository")
     if clone and clone.local:
-        return Match(state, clone.local, f"{clone.origin} names it")
+        return Match(state, clone, clone.local, f"{clone.origin} names it")
     here = git_bundle.top_of(folder)
     if clone and here and git_bundle.address(clone.url) in _addresses(here):
-        return Match(state, here, f"it has the remote {clone.url}")
-    return Match(state, None, f"no repository of this machine is known to belong to {shown(state.path)}")
+        return Match(state, clone, here, f"it has the remote {clone.url}")
+    return Match(state, clone, None, f"no repository of this machine is known to belong to {shown(state.path)}")
 
 
 def _addresses(top: Path) -> set[str]:

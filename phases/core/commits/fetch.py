@@ -170,7 +170,7 @@ def fetch_branch(
         quarantine = Quarantine(folder / "quarantine", host, limits)
         tip = outgoing.receive(inside, host, quarantine, folder, limits, given, title)
         commits = quarantine.count(tip, host.tips())
-        quarantine.deliver()
+        quarantine.deliver(tip)
     has_wip = tip != given.tip
     written = host.write_branch(branch, tip, f"{WIP_MARK} {habitat}" if has_wip else f"habitat: fetch from {habitat}")
     return Fetched(written, commits, has_wip, bool(given.boundary))

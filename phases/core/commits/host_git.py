@@ -74,7 +74,7 @@ class HostGit:
 
     def read(self, *words: str, stdin: bytes = b"") -> str:
         """Return what a command prints, without white space at its end. Raises TransferError."""
-        return self._checked(words, stdin).decode(errors="surrogateescape").rstrip()
+        return self.read_bytes(*words, stdin=stdin).decode(errors="surrogateescape").rstrip()
 
     def succeeds(self, *words: str, stdin: bytes = b"") -> bool:
         """Return whether a command ends with 0, and not with 1. Raises TransferError for any other exit code."""
@@ -82,6 +82,13 @@ class HostGit:
         if done.returncode not in (0, 1):
             raise self._error(words, done)
         return done.returncode == 0
+
+    def save(self, path: Path, *words: str, stdin: bytes) -> None:
+        """Write what a command prints into a new file. Raises TransferError."""
+        with path.open("xb") as file:
+            done = self._run(words, stdin, stdout=file)
+        if done.returncode:
+            raise self._error(words, done)
 
     def is_repository(self) -> bool:
         """Return whether git accepts the folder as a repository."""
@@ -106,16 +113,22 @@ class HostGit:
         if done.returncode:
             raise self._error(words, done)
 
-    def _checked(self, words: tuple[str, ...], stdin: bytes) -> bytes:
+    def read_bytes(self, *words: str, stdin: bytes = b"") -> bytes:
+        """Return what a command prints. Raises TransferError."""
         done = self._run(words, stdin)
         if done.returncode:
             raise self._error(words, done)
         return done.stdout
 
     def _run(
-        self, words: tuple[str, ...], stdin: bytes | IO[bytes], prefix: tuple[str, ...] = ()
+        self,
+        words: tuple[str, ...],
+        stdin: bytes | IO[bytes],
+        prefix: tuple[str, ...] = (),
+        stdout: int | IO[bytes] = subprocess.PIPE,
     ) -> subprocess.CompletedProcess[bytes]:
-        process = self.start(*words, stdin=subprocess.PIPE if isinstance(stdin, bytes) else stdin, prefix=prefix)
+        source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
+        process = self.start(*words, stdin=source, prefix=prefix, stdout=stdout)
         try:
             out, err = process.communicate(stdin if isinstance(stdin, bytes) else None, timeout=self._seconds)
         except subprocess.TimeoutExpired as error:
@@ -128,14 +141,18 @@ class HostGit:
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def start(
-        self, *words: str, stdin: int | IO[bytes] = subprocess.DEVNULL, prefix: tuple[str, ...] = ()
+        self,
+        *words: str,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        prefix: tuple[str, ...] = (),
+        stdout: int | IO[bytes] = subprocess.PIPE,
     ) -> subprocess.Popen[bytes]:
         """Start a command, whose output the caller reads, and which `end` ends. Raises TransferError."""
         options = [word for option in _OPTIONS for word in ("-c", option)]
         command = [*prefix, "git", "--no-pager", *options, "-C", str(self._folder), *words]
         try:
             return subprocess.Popen(
-                command, env=self._env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
+                command, env=self._env, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, process_group=0
             )
         except FileNotFoundError as error:
             raise TransferError("there is no git on this machine", remedy="install git") from error

@@ -22,6 +22,9 @@ _PLAIN_LOG = ("--no-show-signature", "--no-patch", "--no-mailmap", "--no-color",
 #: What the reflog of this machine says of a branch whose last commit is of `--wip`. Nobody inside writes it.
 WIP_MARK = "habitat: uncommitted work of"
 
+#: The same for a commit by which `take` has merged. The commits themselves are in the next merge, too.
+MERGE_MARK = "habitat: merge of"
+
 
 class Written(Struct, frozen=True):
     """A branch that was written.
@@ -105,6 +108,11 @@ class HostRepository:
                 branches[value.removeprefix(_HEADS)] = folder
         return branches
 
+    def author(self) -> tuple[str, str]:
+        """Return the name and the e-mail of the person, for a merge."""
+        name, mail = (self.git.config(f"^user\\.{key}$")[-1:] for key in ("name", "email"))
+        return (*(name or ["habitat"]), *(mail or ["habitat@localhost"]))  # type: ignore[return-value]
+
     # Writing one branch
 
     def check_branch(self, branch: str) -> None:
@@ -129,7 +137,7 @@ class HostRepository:
         """Let a branch be at a commit that the repository has, in one transaction of git's.
 
         An old commit that is not in the history of the new one stays at a branch of its own, unless it is uncommitted
-        work that `--wip` brought: that one stays in the reflog.
+        work that `--wip` brought, or a merge of `take`: those stay in the reflog.
 
         Args:
             branch: The branch.
@@ -147,7 +155,7 @@ class HostRepository:
         ref, none = f"{_HEADS}{branch}", "0" * len(new)
         lines = [f"update {ref}\0{new}\0{old or none}\0"]
         kept = ""
-        if old and not self.is_ancestor(old, new) and not self._is_wip(ref):
+        if old and not self.is_ancestor(old, new) and not self._is_passing(ref):
             kept = self._free(f"{branch}@{time.strftime('%Y%m%d-%H%M%S')}")
             lines.append(f"create {_HEADS}{kept}\0{old}\0")
         if unmoved:
@@ -160,6 +168,8 @@ class HostRepository:
         names = (branch, *(f"{branch}-{number}" for number in range(2, 100)))
         return next((name for name in names if not self.tip(name)), branch)
 
-    def _is_wip(self, ref: str) -> bool:
-        """Return whether `--wip` brought the commit that a branch is at."""
-        return self.git.read("log", "-g", "-1", "--format=%gs", *_PLAIN_LOG, ref, "--").startswith(WIP_MARK)
+    def _is_passing(self, ref: str) -> bool:
+        """Return whether the commit that a branch is at was made by `--wip` or by `take`."""
+        return self.git.read("log", "-g", "-1", "--format=%gs", *_PLAIN_LOG, ref, "--").startswith(
+            (WIP_MARK, MERGE_MARK)
+        )

@@ -16,7 +16,7 @@ from phases.core.container.main_process import restrictions
 from phases.core.engine.types import Image, VolumeMount
 from phases.core.errors import Conflict
 from phases.core.runtime.own_containers import own_container
-from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
 from phases.core.runtime.temporary import temporary_container
 from phases.core.work import git
 
@@ -98,8 +98,9 @@ def running_container(project: Project, habitat: Habitat) -> Iterator[Container]
         label = f"LABEL {image_labels.LABEL_NAME}={project.names.of(habitat.name)}"
         image = project.maker.make(lambda: engine.commit(container.id, [label], image_labels.COMMENT, pause=False))
         steps.callback(engine.remove_image, image)
-        entries = persistence_of(container).entries
-        mounts = [VolumeMount(entry.volume, entry.mount_point, copies=False) for entry in entries]
+        places = {entry.volume: entry.mount_point for entry in persistence_of(container).entries}
+        places |= {entry.volume: entry.resolved for entry in workspaces_of(container).entries}
+        mounts = [VolumeMount(volume, place, copies=False) for volume, place in places.items()]
         limits = replace(restrictions(habitat), network=False)
         copy = temporary_container(project, habitat, Image(image, (), {}), "commits", mounts, limits)
         running = steps.enter_context(copy)

@@ -13,7 +13,7 @@ from phases.core.errors import printable
 from phases.core.files.shell_program import ShellProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from phases.core.commits.host_repository import HostRepository
@@ -40,7 +40,12 @@ class Inside(Protocol):
         """The path of the repository."""
 
     def run(
-        self, program: str, args: Sequence[str], stdin: bytes, on_output: Callable[[bytes, bool], None], seconds: float
+        self,
+        program: str,
+        args: Sequence[str],
+        stdin: bytes | IO[bytes],
+        on_output: Callable[[bytes, bool], None],
+        seconds: float,
     ) -> int:
         """Run a shell program, which follows the functions of git.sh.
 
@@ -76,7 +81,7 @@ class Head(Struct, frozen=True):
 
 def head(inside: Inside, host: HostRepository, limits: TransferLimits) -> Head:
     """Return what a repository in a habitat has that a repository of this machine may lack. Raises TransferError."""
-    printed = _Printed(_MOST_LISTED)
+    printed = Printed(_MOST_LISTED)
     code = inside.run(_COMMITS.text, (inside.path, str(_MOST_COMMITS)), b"", printed.feed, limits.seconds)
     printed.check(inside.path, code)
     *records, rows = bytes(printed.data).decode(errors="surrogateescape").split("\0")
@@ -136,7 +141,7 @@ def receive(
         return given.tip
     path = folder / "incoming.pack"
     with path.open("xb") as file:
-        pack = _PackFile(file, limits)
+        pack = PackFile(file, limits)
         stdin = "".join(f"^{commit}\n" for commit in given.boundary).encode()
         code = inside.run(_PACK.text, (inside.path, given.tip, wip), stdin, pack.feed, limits.seconds)
         pack.errors.check(inside.path, code)
@@ -146,16 +151,12 @@ def receive(
     with path.open("rb") as source:
         quarantine.take_in(source, tip)
     path.unlink()
-    if wip and tip != given.tip and given.tip and _parents(quarantine, tip) != [given.tip]:
+    if wip and tip != given.tip and given.tip and quarantine.parents(tip) != [given.tip]:
         raise TransferError("the commit of uncommitted work is not on top of the others")
     return tip
 
 
-def _parents(quarantine: Quarantine, commit: str) -> Collection[str]:
-    return quarantine.git.read("rev-list", "--parents", "-1", commit).split()[1:]
-
-
-class _Printed:
+class Printed:
     """What a program in a habitat prints, up to a limit."""
 
     def __init__(self, most: int) -> None:
@@ -180,7 +181,7 @@ class _Printed:
         raise TransferError(f"git in the habitat can't give the commits of {path}: {first or f'exit code {code}'}")
 
 
-class _PackFile:
+class PackFile:
     """A file that gets the pack of a habitat. The line before it is kept."""
 
     def __init__(self, file: IO[bytes], limits: TransferLimits) -> None:
@@ -189,7 +190,7 @@ class _PackFile:
         self._until = time.monotonic() + limits.seconds
         self.first_line = b""
         self._is_pack = False
-        self.errors = _Printed(0)
+        self.errors = Printed(0)
 
     def feed(self, data: bytes, is_err: bool) -> None:
         if is_err:

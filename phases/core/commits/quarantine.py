@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from phases.core.commits.host_git import HostGit, TransferError, end
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from phases.core.commits.host_repository import HostRepository
@@ -48,7 +48,7 @@ class Quarantine:
         (folder / "objects/info/alternates").write_bytes(b'"' + _escaped(bytes(host.objects)) + b'"\n')
         if host.shallow:
             (folder / "shallow").write_bytes(host.shallow)
-        self._tips = "".join(f"^{tip}\n" for tip in host.tips())
+        self._tips = host.tips()
 
     def take_in(self, pack: IO[bytes], tip: str) -> None:
         """Take the objects of a pack, and check that `tip` is a commit with all that belongs to it.
@@ -70,7 +70,7 @@ class Quarantine:
         if self.git.read("cat-file", "--batch-check", stdin=f"{tip}\n".encode()).split()[1:2] != ["commit"]:
             raise TransferError("what the habitat sent has not the commit that it names")
         try:
-            revisions = f"{tip}\n{self._tips}".encode()
+            revisions = "".join((f"{tip}\n", *(f"^{known}\n" for known in self._tips))).encode()
             self.git.read("rev-list", "--objects", "--quiet", "--stdin", stdin=revisions)
         except TransferError as error:
             raise self._incomplete(error) from error
@@ -80,18 +80,35 @@ class Quarantine:
         """Return whether a commit is in the history of another."""
         return self.git.succeeds("merge-base", "--is-ancestor", commit, of)
 
-    def count(self, tip: str, without: Sequence[str] = ()) -> int:
+    def count(self, tip: str, without: Iterable[str] = ()) -> int:
         """Return how many commits are in the history of `tip`, and not in that of `without`."""
         revisions = "".join((f"{tip}\n", *(f"^{commit}\n" for commit in without)))
         return int(self.git.read("rev-list", "--count", "--stdin", stdin=revisions.encode()))
 
-    def deliver(self) -> None:
-        """Give the objects to the person's repository, where no ref has them yet. Raises TransferError."""
-        for pack in sorted((self._folder / "objects/pack").glob("pack-*.pack")):
-            with pack.open("rb") as source:
-                self._host.git.feed(
-                    source, "index-pack", "--stdin", "--strict", largest=4 * self._limits.size + (64 << 20)
-                )
+    def parents(self, commit: str) -> list[str]:
+        """Return the parents of a commit."""
+        return self.git.read("rev-list", "--parents", "--max-count=1", commit).split()[1:]
+
+    def known(self, commits: Iterable[str]) -> list[str]:
+        """Return those of some objects that it has."""
+        rows = self.git.read("cat-file", "--batch-check", stdin="".join(f"{commit}\n" for commit in commits).encode())
+        return sorted(words[0] for row in rows.split("\n") if (words := row.split())[1:2] == ["commit"])
+
+    def pack(self, path: Path, tips: Iterable[str], without: Iterable[str]) -> Path:
+        """Write a pack of some commits for a repository that has those of `without`. Returns its path."""
+        revisions = "".join((*(f"{tip}\n" for tip in tips), *(f"^{commit}\n" for commit in without)))
+        words = ("--quiet", "--revs", "--stdout", "--thin", "--delta-base-offset")
+        self.git.save(path, "pack-objects", *words, stdin=revisions.encode())
+        return path
+
+    def deliver(self, tip: str) -> None:
+        """Give a commit to the person's repository, where no ref has it yet. Raises TransferError."""
+        if self._host.known([tip]):
+            return
+        path = self.pack(self._folder / "delivered.pack", [tip], self._tips)
+        with path.open("rb") as source:
+            words = ("index-pack", "--stdin", "--fix-thin", "--strict")
+            self._host.git.feed(source, *words, largest=4 * self._limits.size + (64 << 20))
 
     def _check_head(self, pack: IO[bytes]) -> None:
         """Check that a pack can have as many objects as it says: git makes room for them before it reads them."""

@@ -47,7 +47,6 @@ def resolve(
 
     Raises:
         ConfigError: With the line of the first value that is wrong; its `others` are the errors of all else.
-
     """
     config = validate(tree, problems)
     env = tree.at(("env",))
@@ -99,7 +98,6 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
     entry = attempt(lambda: entry_point(scope, config.entry), EntryPoint())
     entry = replace(entry, files=sections.files(scope, config.entry.files, secret_files, points, "entry", "files"))
-    build_section = attempt(lambda: build(scope, config.build), Build())
     return Habitat(
         name=name,
         folder=scope.own.folder,
@@ -124,7 +122,8 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         ),
         instructions=_instructions(scope, config),
         entry=entry,
-        build=build_section,
+        build=attempt(lambda: build(scope, config.build), Build()),
+        take_check=sections.commands(scope, "user", config.take.check, "take", "check"),
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=dockerfile_name,

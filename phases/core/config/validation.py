@@ -185,6 +185,7 @@ def _known_keys(path: Key) -> tuple[str, ...]:
         "repos": schema.RepoKeys,
         "verify-fs": schema.VerifyFsKeys,
         "tests": schema.TestKeys,
+        "take": schema.TakeKeys,
         "instructions": schema.InstructionKeys,
         "entry": below_entry.get(path[1:2], schema.EntryKeys),
         "build": schema.BuildKeys,

@@ -29,6 +29,7 @@ from phases.protocol import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from phases.core.build.failure import Failure
     from phases.core.engine.types import Bind, Container, Image
@@ -59,7 +60,7 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
     habitat = project.habitat(name)
     phase, image, failure = _last_failure(project, name)
     runner = run_shell(terminal, name, f"`{command_form.verb('logs', name)} --phase {phase.NAME}` shows its output")
-    if phase.NAME not in project.assessments.look(name).stale:
+    if not failure.of_take and phase.NAME not in project.assessments.look(name).stale:
         text = f"{phase.NAME} is up to date now: this is an earlier failure"
         project.bus.emit(events.Notice(name, text, warning=True))
     with _open_session(project, habitat, phase, image, failure) as session:
@@ -167,16 +168,17 @@ def _describe(project: Project, session: Session, phase: Phase, failure: Failure
     for line in _shortened(build_failure.typed(failure.script, failure.args)):
         yield f"    {line}", False
     if output := _last_output(project, name, phase, failure):
-        yield f"── the end of its output ({project.log_path(name, phase).relative_to(project.root)})", True
+        yield f"── the end of its output ({_log(project, name, phase, failure).relative_to(project.root)})", True
         for line in output:
             yield f"    {line}", False
     yield f"── a shell there, as {session.user} in {session.workdir}", True
     if session.user != failure.user:
         yield f"    the image has no user '{failure.user}'", False
     rows = [(AGAIN, "runs the failed command again")] if failure.script else []
+    verb, effect = ("take", "checks again") if failure.of_take else ("start", "continues the build")
     rows += [
         ("exit", "ends the shell and discards all changes"),
-        (command_form.verb("start", name), "continues the build, once the cause is fixed"),
+        (command_form.verb(verb, name), f"{effect}, once the cause is fixed"),
     ]
     width = max(len(word) for word, _ in rows)
     for word, effect in rows:
@@ -186,6 +188,11 @@ def _describe(project: Project, session: Session, phase: Phase, failure: Failure
 def _shortened(lines: list[str]) -> list[str]:
     more = len(lines) - _SHOWN_LINES
     return [*lines[:_SHOWN_LINES], f"… and {more} lines more"] if more > 0 else lines
+
+
+def _log(project: Project, name: str, phase: Phase, failure: Failure) -> Path:
+    """Return the log of what failed."""
+    return project.state_folder(name) / build_failure.TAKE_LOG if failure.of_take else project.log_path(name, phase)
 
 
 def _last_output(project: Project, name: str, phase: Phase, failure: Failure) -> list[str]:
@@ -198,7 +205,7 @@ def _last_output(project: Project, name: str, phase: Phase, failure: Failure) ->
     first_line = f"$ {failure.what} (as {failure.user})\n".encode()
     rows: deque[bytes] | None = None
     try:
-        with safe_open.open_read(project.log_path(name, phase)) as file:
+        with safe_open.open_read(_log(project, name, phase, failure)) as file:
             for line in file:
                 if line == first_line or (rows is None and phase_log.is_cut(line)):
                     rows = deque(maxlen=_SHOWN_LINES)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.ui.verbs import (
-    changes,
     debug,
     destroy,
     eject,
     exec,  # noqa: A004 (a verb's name)
-    fetch,
     layer_tests,
     logs,
     migrate,
@@ -20,6 +18,7 @@ from phases.ui.verbs import (
     stop,
     trust,
 )
+from phases.ui.verbs.commits import changes, fetch, take
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
@@ -33,6 +32,7 @@ VERBS: tuple[Verb, ...] = (
     logs,
     changes,
     fetch,
+    take,
     stop,
     destroy,
     trust,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from phases.core.work import git as git_inside
 
@@ -29,11 +29,23 @@ class LocalInside:
         self._lie = lie
 
     def run(
-        self, program: str, args: Sequence[str], stdin: bytes, on_output: Callable[[bytes, bool], None], seconds: float
+        self,
+        program: str,
+        args: Sequence[str],
+        stdin: bytes | IO[bytes],
+        on_output: Callable[[bytes, bool], None],
+        seconds: float,
     ) -> int:
         command = ["/bin/sh", "-e", "-c", f"{GIT_SH}\n{program}", "sh", *args]
         env = {"PATH": os.environ["PATH"]}
-        done = subprocess.run(command, input=stdin, env=env, capture_output=True, check=False, timeout=seconds)
+        done = subprocess.run(
+            command,
+            input=stdin if isinstance(stdin, bytes) else stdin.read(),
+            env=env,
+            capture_output=True,
+            check=False,
+            timeout=seconds,
+        )
         data = self._lie(program, done.stdout)
         for start in range(0, len(data), 1 << 16):
             on_output(data[start : start + (1 << 16)], False)
@@ -55,7 +67,13 @@ def git(folder: Path, *words: str, stdin: bytes = b"") -> str:
     """Run git in a folder. Returns what it prints."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env |= {f"GIT_{role}_{key}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    done = subprocess.run(["git", "-C", str(folder), *words], input=stdin, env=env, capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words],
+        input=stdin if isinstance(stdin, bytes) else stdin.read(),
+        env=env,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().strip()
 

@@ -72,7 +72,7 @@ class ContainerSpec:
     def restrictions(self) -> Restrictions:
         """The restrictions of the processes in the container."""
         build = self._work.habitat.build
-        return Restrictions(privileges=build.new_privileges, **asdict(build.limits))
+        return Restrictions(privileges=build.new_privileges, network=self._work.network, **asdict(build.limits))
 
     @property
     def memory_limit(self) -> tuple[str, int]:

@@ -24,6 +24,7 @@ from phases.core.config.schema.sections import (
     RepoKeys,
     SecretKeys,
     Setup,
+    TakeKeys,
     TestKeys,
     VerifyFsKeys,
     VolumeKeys,
@@ -46,6 +47,7 @@ __all__ = [
     "RepoKeys",
     "SecretKeys",
     "Setup",
+    "TakeKeys",
     "TestKeys",
     "VerifyFsKeys",
     "VolumeKeys",
@@ -104,6 +106,7 @@ class Config(Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs
     tests: Annotated[
         list[str | TestKeys], key("Phase 11: scripts, run as USER in WORKDIR, in a temporary container.")
     ] = []
+    take: TakeKeys = TakeKeys()
     instructions: Annotated[
         str | InstructionKeys | list[str | InstructionKeys],
         key("Texts for agents, or files with them, of all layers: they go into entry.instruction_files at a start."),

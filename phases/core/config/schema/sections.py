@@ -147,3 +147,11 @@ class TestKeys(Mapping, kw_only=True, frozen=True):
 
     run: Annotated[str, key("Relative to this file's folder, else to the project's root.")]
     init: Annotated[bool, key("true: it runs while entry.init_command is up and ready. Default: false.")] = False
+
+
+class TakeKeys(Mapping, kw_only=True, frozen=True):
+    """What `habitat take` checks beside `tests:`."""
+
+    check: Annotated[
+        list[str], key("Scripts for `sh -e`, run as USER in the repository, with the commits that are to be taken.")
+    ] = []

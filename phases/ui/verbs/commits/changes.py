@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from phases.ui.verbs.fetch import REPO
+from phases.ui.verbs.commits.fetch import REPO
 
 if TYPE_CHECKING:
     from phases.core.project import Project

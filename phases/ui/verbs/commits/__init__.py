@@ -1,0 +1,1 @@
+"""The verbs that bring commits out of a habitat or into it."""
