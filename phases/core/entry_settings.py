@@ -28,10 +28,14 @@ class Ready(Struct, frozen=True):
 
 
 class Persisted(Struct, frozen=True):
-    """An entry of `entry.persist`: an absolute path, or one below ~. That of a folder ends with a slash."""
+    """An entry of `entry.persist`: an absolute path, or one below ~. That of a folder ends with a slash.
+
+    shared: whether all habitats of a person have one volume for it.
+    """
 
     path: str
     origin: Origin
+    shared: bool = False
 
     @property
     def is_folder(self) -> bool:

@@ -162,3 +162,39 @@ def test_persisted_paths_survive_containers_and_images_until_destroy(habitat: Pe
     assert f"~/.state.json: volume habitat-{habitat.name}-state-json-" in asked
     assert habitat.doit("destroy", "--yes").code == 0
     assert (habitat.containers(), habitat.volumes()) == ([], [])
+
+
+@pytest.mark.guarantee("shared-volume-is-one-for-a-person")
+@pytest.mark.guarantee("shared-volume-takes-over-what-was-kept")
+def test_shared_folder_takes_over_what_one_habitat_kept_and_is_there_in_another(
+    project: Project, busybox: str, name: str
+) -> None:
+    folder = f"~/.{name}/"  # so that the volume is of this test alone
+    base = f"base_image: {busybox}\nenv: [USER=ada, WORKDIR=/work, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]\n"
+    other = f"{name}-b"
+
+    def configure(habitat: str, persist: str) -> None:
+        project.habitat(habitat, f"{base}entry: {{persist: [{persist}]}}\n")
+
+    def run(habitat: str, command: str) -> CommandResult:
+        result = project.doit(f"start:{habitat}", "--cmd", command)
+        assert result.code == 0, result.out
+        return result
+
+    configure(name, folder)
+    run(name, f"echo token >{folder}login; ln -s /etc/shadow {folder}link; chmod 600 {folder}login")
+    configure(name, f"{{path: {folder}, shared: true}}")
+    configure(other, f"{{path: {folder}, shared: true}}")
+    try:
+        result = run(name, f"cat {folder}login; stat -c %U:%a {folder}login; readlink {folder}link; ls -A {folder}")
+        assert "is shared with your other habitats now, with what this one kept there" in result
+        assert "token\nada:600\n/etc/shadow\nlink\nlogin\n" in result
+        assert "token\n" in run(other, f"cat {folder}login && echo newer >{folder}login")
+        assert "newer\n" in run(name, f"cat {folder}login")
+        result = project.doit(f"destroy:{name}", "--yes")
+        assert f"{folder} is shared: `doit destroy:{name} --shared` removes it for all" in result
+        assert "newer\n" in run(other, f"cat {folder}login")
+    finally:
+        shared = project.doit(f"destroy:{other}", "--yes", "--shared")
+    assert "1 persistent volume" in shared
+    assert docker("volume", "ls", "--quiet", "--filter", f"label=habitat.persist={folder}") == ""

@@ -119,7 +119,7 @@ def test_start_writes_instructions_as_user_and_without_a_build(tmp_path: Path) -
     start(project)
     assert [command.user for command in written] == ["agent", "agent"]
     assert [command.stdin.decode() for command in written] == [f"{BEGIN}\n{n}.\n{END}\n" for n in ("One", "Two")]
-    assert [command.args[3:] for command in written] == [("/home/agent/.agent/AGENTS.md",)] * 2
+    assert [command.args[3:] for command in written] == [("", "/home/agent/.agent/AGENTS.md")] * 2
 
 
 def test_start_without_instruction_files_runs_nothing_more(tmp_path: Path) -> None:
@@ -149,7 +149,8 @@ def test_instructions_below_volume_are_not_written_with_a_notice(tmp_path: Path)
 
 def run(text: str, *files: Path) -> str:
     data = text.encode()
-    argv = ["/bin/sh", "-e", "-c", "--", instructions._WRITE.text, "sh", str(len(data)), BEGIN, END, *map(str, files)]
+    argv = ["/bin/sh", "-e", "-c", "--", instructions._WRITE.text, "sh", str(len(data)), BEGIN, END]
+    argv += [word for file in files for word in ("", str(file))]
     result = subprocess.run(argv, input=data, capture_output=True, check=True)
     assert result.stderr == b""
     return result.stdout.decode()

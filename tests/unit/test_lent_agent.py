@@ -166,6 +166,8 @@ def test_clean_keeps_the_folder_of_a_container_and_removes_it_without_one(demo: 
     clean.clean_all(demo.run_anew(), "demo")
     assert folder.is_dir()
     demo.engine.remove("habitat-demo")
+    for volume in demo.engine.volumes():
+        demo.engine.remove_volume(volume.name)
     clean.clean_all(demo.run_anew(), "demo")
     assert not folder.parent.exists()
 

@@ -174,7 +174,11 @@ def _remedy(expected: str, actual: str, path: Key) -> str:
 
 def _known_keys(path: Key) -> tuple[str, ...]:
     """Return the keys that the schema has at `path`."""
-    below_entry: dict[Key, type[msgspec.Struct]] = {("ready",): schema.ReadyKeys, ("files",): schema.EntryFileKeys}
+    below_entry: dict[Key, type[msgspec.Struct]] = {
+        ("ready",): schema.ReadyKeys,
+        ("files",): schema.EntryFileKeys,
+        ("persist",): schema.PersistKeys,
+    }
     models: dict[str, type[msgspec.Struct]] = {
         "files": schema.FileKeys,
         "volumes": schema.VolumeKeys,

@@ -12,6 +12,7 @@ from phases.core.events.work import ContainerHolds
 from phases.core.runtime import own_containers
 from phases.core.runtime.carry import carried
 from phases.core.runtime.own_containers import container_name, is_new
+from phases.core.runtime.persistence import shared
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.container_line import container_line
 from phases.core.runtime.persistence.volumes import LABEL_PERSIST, LABEL_WORKSPACE, is_workspace, volumes_of
@@ -34,9 +35,10 @@ def destroy(
     keep_volumes: bool = False,
     only_set_aside: bool = False,
     only_workspace: bool = False,
+    with_shared: bool = False,
     with_images: bool = False,
 ) -> bool:
-    """List the habitat's containers and volumes with their changes, ask, and remove them.
+    """List the habitat's containers and volumes with their changes, ask, and remove them. Return whether all are gone.
 
     Args:
         project: The project.
@@ -45,14 +47,12 @@ def destroy(
         keep_volumes: Whether to keep the persistent volumes and the workspaces.
         only_set_aside: Whether to keep the current container and all volumes.
         only_workspace: Whether to keep the persistent volumes.
+        with_shared: Whether to remove the volumes that it shares with the person's other habitats, too.
         with_images: Whether to remove its images, too.
-
-    Returns:
-        Whether everything that was to be removed is gone.
     """
     keep_volumes = keep_volumes or only_set_aside
     containers = _containers(project, name, only_set_aside=only_set_aside)
-    volumes = [] if keep_volumes else _volumes(project, name, only_workspace=only_workspace)
+    volumes = [] if keep_volumes else _volumes(project, name, only_workspace=only_workspace, with_shared=with_shared)
     images = project.store.count(name, PHASES) if with_images else 0
     if not containers and not volumes and not images:
         _report_nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
@@ -65,16 +65,21 @@ def destroy(
     _remove_containers(project, name, containers, keep_volumes=keep_volumes or only_workspace)
     removed = [container.name for container in containers]
     remaining = _remove_volumes(project, name, volumes)
-    if len(remaining) < len(volumes):
-        removed += _counts([volume for volume in volumes if volume not in remaining])
+    removed += _counts([volume for volume in volumes if volume not in remaining])
     removed += [_count(_remove_images(project, name), "image")] if images else []
     _report(project, name, removed)
     _sweep(project, name)
     return not remaining
 
 
-def _volumes(project: Project, name: str, *, only_workspace: bool) -> list[Volume]:
-    return [volume for volume in volumes_of(project, name) if is_workspace(volume) or not only_workspace]
+def _volumes(project: Project, name: str, *, only_workspace: bool, with_shared: bool) -> list[Volume]:
+    own = [volume for volume in volumes_of(project, name) if is_workspace(volume) or not only_workspace]
+    return [*own, *(_shared(project, name) if with_shared else ())]
+
+
+def _shared(project: Project, name: str) -> list[Volume]:
+    """List what a habitat shares with others. One that the project no longer has shares nothing."""
+    return shared.of_habitat(project, project.habitat(name)) if name in project.habitats.names else []
 
 
 def _show(project: Project, name: str, containers: Iterable[Container], volumes: Sequence[Volume]) -> None:
@@ -118,7 +123,9 @@ def _kept(project: Project, name: str) -> str:
         if _has_images(project, name)
         else ""
     )
-    return "; ".join(filter(None, (volumes, images)))
+    paths = ", ".join(volume.labels[LABEL_PERSIST] for volume in _shared(project, name))
+    of_others = paths and f"{paths} is shared: `{command_form.verb('destroy', name, '--shared')}` removes it for all"
+    return "; ".join(filter(None, (volumes, of_others, images)))
 
 
 def _has_images(project: Project, name: str) -> bool:
@@ -147,7 +154,8 @@ def _describe_volume(volume: Volume) -> str:
     since = f", since {volume.made[:10]}" if volume.made else ""
     if is_workspace(volume):
         return f"{volume.labels[LABEL_WORKSPACE]}: workspace, all work in it, volume {volume.name}{since}"
-    return f"{volume.labels[LABEL_PERSIST]}: volume {volume.name}{since}"
+    of_others = ", shared with your other habitats" if shared.LABEL_SHARED in volume.labels else ""
+    return f"{volume.labels[LABEL_PERSIST]}: volume {volume.name}{of_others}{since}"
 
 
 def _remove_containers(project: Project, name: str, containers: Iterable[Container], *, keep_volumes: bool) -> None:

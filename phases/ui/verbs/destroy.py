@@ -47,6 +47,13 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "default": False,
         "help": "remove the workspaces, and the containers that have them, but not what persists",
     },
+    {
+        "name": "shared",
+        "long": "shared",
+        "type": bool,
+        "default": False,
+        "help": "also remove the volumes that it shares with your other habitats, such as logins",
+    },
 )
 WORDS = False
 PIPES = False
@@ -61,18 +68,26 @@ def run(
     set_aside: bool = False,
     earlier_names: bool = False,
     workspace: bool = False,
+    shared: bool = False,
 ) -> int:
     from phases.core.runtime import destroy, orphans
 
-    if workspace and (keep_volumes or set_aside):
-        other = "--keep-volumes" if keep_volumes else "--set-aside"
-        remedy = "use one of them"
-        raise StartError(f"--workspace removes volumes, but {other} keeps them", where=name, remedy=remedy)
+    removing = "--workspace" if workspace else "--shared" if shared else ""
+    if removing and (keep_volumes or set_aside or (workspace and shared)):
+        other = "--keep-volumes" if keep_volumes else "--set-aside" if set_aside else "--shared"
+        keeps = "removes what persists too" if other == "--shared" else "keeps them"
+        raise StartError(f"{removing} removes volumes, but {other} {keeps}", where=name, remedy="use one of them")
     confirm = (lambda _: True) if yes else partial(_ask, name)
     if earlier_names:
         return 0 if orphans.destroy_earlier(project, name, confirm) else 1
     is_done = destroy.destroy(
-        project, name, confirm, keep_volumes=keep_volumes, only_set_aside=set_aside, only_workspace=workspace
+        project,
+        name,
+        confirm,
+        keep_volumes=keep_volumes,
+        only_set_aside=set_aside,
+        only_workspace=workspace,
+        with_shared=shared,
     )
     return 0 if is_done else 1
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from phases.core.config.mounts import mountable_paths
 from phases.core.config.mounts.mountable_paths import ErrorWords, in_home, overlap
 from phases.core.entry_settings import Persisted
+from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from phases.core.config import schema
     from phases.core.config.scope import Scope
     from phases.core.model import Habitat
 
@@ -18,10 +22,22 @@ if TYPE_CHECKING:
 _WORDS = ErrorWords("entry.persist", "persist", "persists", "a file or folder")
 
 
-def paths(scope: Scope, texts: Iterable[str]) -> tuple[Persisted, ...]:
+def paths(scope: Scope, entries: Iterable[str | schema.PersistKeys]) -> tuple[Persisted, ...]:
     """Return the paths, normalized but for a slash at the end, which marks a folder. Collects errors."""
     key = ("entry", "persist")
-    return mountable_paths.latest(scope.each(key, texts, lambda i, text: _path(scope, text, *key, i)))
+    return mountable_paths.latest(scope.each(key, entries, lambda i, entry: _entry(scope, entry, *key, i)))
+
+
+def _entry(scope: Scope, entry: str | schema.PersistKeys, *where: str | int) -> Persisted:
+    if isinstance(entry, str):
+        return _path(scope, entry, *where)
+    persisted = _path(scope, entry.path, *where, "path")
+    if entry.shared and not persisted.is_folder:
+        # Programs replace files by renaming, and each habitat would then have its own.
+        problem = f"entry.persist: {persisted.path} is a file, and only a folder can be shared"
+        remedy = "name the folder that it is in, with a slash at the end"
+        raise ConfigError(problem, where=scope.at(*where, "path"), remedy=remedy)
+    return replace(persisted, origin=scope.at(*where), shared=entry.shared)
 
 
 def _path(scope: Scope, text: str, *where: str | int) -> Persisted:

@@ -32,6 +32,13 @@ class ReadyKeys(Mapping, kw_only=True, frozen=True):
     timeout: Annotated[str, key("Of all tries; then the start fails. Default: 60s.")] = ""
 
 
+class PersistKeys(Mapping, kw_only=True, frozen=True):
+    """A path that outlives the container and its image."""
+
+    path: Annotated[str, key("Absolute, in USER's home (~/…), or relative to WORKDIR. A folder ends with a slash.")]
+    shared: Annotated[bool, key("true: one volume for all habitats of a person; folders only. Default: false.")] = False
+
+
 class EntryKeys(Mapping, kw_only=True, frozen=True):
     """How the habitat runs after its build."""
 
@@ -69,7 +76,8 @@ class EntryKeys(Mapping, kw_only=True, frozen=True):
         list[str], key("Files in USER's home that get `instructions:` at each start, where agents read them.")
     ] = []
     persist: Annotated[
-        list[str], key("Paths that outlive the container and its image; that of a folder ends with a slash.")
+        list[str | PersistKeys],
+        key("Paths that outlive the container and its image; a folder ends with a slash."),
     ] = []
 
 

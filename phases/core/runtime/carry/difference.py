@@ -92,7 +92,7 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
         settings.append(with_places("entry.env", *_origins_of_entry_env(habitat)))
     paths = persistence_of(container).paths
     if paths != paths_of(habitat):
-        new = (persisted.origin for persisted in habitat.entry.persist if persisted.path not in paths)
+        new = (one.origin for one in habitat.entry.persist if (one.path, one.shared) not in paths)
         settings.append(with_places("entry.persist", *new))
     if workspaces_of(container).candidates != workspaces.candidates(habitat):
         settings.append(with_places("the place of WORKDIR and the repositories", habitat.line_of(("workspace",))))

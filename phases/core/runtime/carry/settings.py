@@ -72,7 +72,7 @@ def keep_files(project: Project, old: Container, new: Container) -> None:
 
     old: The container that it takes over. Their content is on its volumes.
     """
-    engine, persistent = project.engine, persistence_of(new).paths
+    engine, persistent = project.engine, {entry.path for entry in persistence_of(new).entries}
     owner = persistence_of(old).owner
     for entry in persistence_of(old).files:
         stat = engine.stat(new.id, entry.resolved)

@@ -9,8 +9,10 @@ from phases.core.cache import image_labels
 from phases.core.config.mounts import workspaces
 from phases.core.engine.types import ImageConfig, VolumeMount
 from phases.core.errors import Conflict, LinkInTheWay
+from phases.core.runtime.persistence import shared
 from phases.core.runtime.persistence.fill import fill, set_owner
 from phases.core.runtime.persistence.image_content import ImageContent
+from phases.core.runtime.persistence.shared import SharedPaths
 from phases.core.runtime.persistence.volumes import LABEL_PERSIST, LABEL_WORKSPACE, PersistentPath, volumes_of
 from phases.core.runtime.workspace import places
 from phases.core.runtime.workspace.fill import WorkspaceFilling
@@ -52,8 +54,10 @@ def create_with_volumes(project: Project, habitat: Habitat, image_id: str, name:
             return container
     # If two runs filled the same volumes at once, the image's files could overwrite what a program has written.
     lock = project.locks.lock(f"start {project.names.of(habitat.name)}")
+    shared_lock = project.locks.lock(f"start {shared.person()} shared") if shared.is_used(habitat) else None
     try:
-        lock.acquire(lambda holder: _report_wait(project, habitat.name, holder), report_after=1.0)
+        for one in filter(None, (lock, shared_lock)):
+            one.acquire(lambda holder: _report_wait(project, habitat.name, holder), report_after=1.0)
         if project.engine.container(name):
             raise Conflict(f"container {name} exists by now")
         if assumed is not None:
@@ -62,6 +66,8 @@ def create_with_volumes(project: Project, habitat: Habitat, image_id: str, name:
                 return container
         return _create_filled(project, habitat, image_id, name, create, lock)
     finally:
+        if shared_lock:
+            shared_lock.release()
         lock.release()
 
 
@@ -118,10 +124,11 @@ def _create_filled(
     filling = WorkspaceFilling(project, habitat, image_id, entries)
     filling.begin()
     labels = {LABEL_PERSIST: image.persistence.label if image else "", **filling.label}
-    mounts = _mounts(project, habitat.name, image.persistence.entries) if image else []
-    container = create(draft, labels, [*filling.mounts, *mounts])
+    volumes = _PersistentVolumes(project, habitat, image.persistence.entries) if image else None
+    container = create(draft, labels, [*filling.mounts, *(volumes.mounts if volumes else ())])
     try:
-        if image:
+        if image and volumes:
+            volumes.shared.take_over(image_id, container)
             fill(project, habitat.name, container, image, filling.kept)
             set_owner(project, habitat.name, image_id, image, container)
         filling.finish()
@@ -133,16 +140,18 @@ def _create_filled(
     return container
 
 
-def _mounts(project: Project, habitat: str, entries: Sequence[PersistentPath]) -> list[VolumeMount]:
-    """Return the mounts. Only a new volume gets the image's files: one that was emptied stays empty."""
-    existing = {volume.name for volume in volumes_of(project, habitat)}
-    labels = {image_labels.LABEL_NAME: project.names.of(habitat), **project.identity.labels}
-    return [
-        VolumeMount(
-            entry.volume,
-            entry.mount_point,
-            {**labels, LABEL_PERSIST: entry.path},
-            copies=entry.volume not in existing,
-        )
-        for entry in entries
-    ]
+class _PersistentVolumes:
+    """The volumes of the persistent paths of a new container. Only a new one gets the image's files.
+
+    So one that was emptied stays empty.
+    """
+
+    def __init__(self, project: Project, habitat: Habitat, entries: Sequence[PersistentPath]) -> None:
+        self._labels = {image_labels.LABEL_NAME: project.names.of(habitat.name), **project.identity.labels}
+        self._existing = {volume.name for volume in volumes_of(project, habitat.name)}
+        self.shared = SharedPaths(project, habitat, entries, self._existing)
+        self.mounts = [self.shared.mount(one) if one.shared else self._mount(one) for one in entries]
+
+    def _mount(self, entry: PersistentPath) -> VolumeMount:
+        labels = {**self._labels, LABEL_PERSIST: entry.path}
+        return VolumeMount(entry.volume, entry.mount_point, labels, copies=entry.volume not in self._existing)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from phases.core.config.mounts import persist, volume_conflicts
 from phases.core.container.mount_points import MountPoints
 from phases.core.errors import LinkInTheWay, StartError
-from phases.core.runtime.persistence.volumes import Persistence, PersistentPath, volume_name
+from phases.core.runtime.persistence import shared
+from phases.core.runtime.persistence.volumes import Persistence, PersistentPath, shared_volume_name, volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,9 @@ class ImageContent:
         if stat and not stat.link and stat.is_dir != persisted.is_folder:
             kind, remedy = ("a folder", f"{path}/") if stat.is_dir else ("a file", path)
             raise StartError(f"{path} is {kind} in the image", where=persisted.origin, remedy=f"write {remedy}")
+        if persisted.shared:
+            name = shared_volume_name(shared.person(), persisted.path, self.points.owner)
+            return PersistentPath(persisted.path, resolved, name, shared=True)
         return PersistentPath(persisted.path, resolved, volume_name(habitat, persisted.path))
 
     def _content(self, entry: PersistentPath) -> tuple[bytes, int] | None:

@@ -30,12 +30,14 @@ LABEL_WORKSPACE = "habitat.workspace"
 class PersistentPath(Struct, frozen=True):
     """A path of `entry.persist` in a container.
 
-    path: as the config has it. resolved: the path without links. volume: the name of its volume.
+    path: as the config has it. resolved: the path without links. volume: the name of its volume. shared: whether other
+    habitats have that volume, too.
     """
 
     path: str
     resolved: str
     volume: str
+    shared: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -58,8 +60,9 @@ class Persistence(Struct, frozen=True):
     owner: tuple[int, int] = (0, 0)
 
     @property
-    def paths(self) -> set[str]:
-        return {entry.path for entry in self.entries}
+    def paths(self) -> set[tuple[str, bool]]:
+        """The paths, each with whether it is shared."""
+        return {(entry.path, entry.shared) for entry in self.entries}
 
     @property
     def folders(self) -> list[PersistentPath]:
@@ -71,7 +74,7 @@ class Persistence(Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        rows = [[entry.path, entry.resolved, entry.volume] for entry in self.entries]
+        rows = [[entry.path, entry.resolved, entry.volume, *[True] * entry.shared] for entry in self.entries]
         return json.dumps({"owner": self.owner, "places": rows})
 
 
@@ -121,9 +124,9 @@ def persistence_of(container: Container) -> Persistence:
     return Persistence(tuple(PersistentPath(*row) for row in label["places"]), (uid, gid))
 
 
-def paths_of(habitat: Habitat) -> set[str]:
+def paths_of(habitat: Habitat) -> set[tuple[str, bool]]:
     """Return `Persistence.paths` for a new container of the habitat."""
-    return {persisted.path for persisted in habitat.entry.persist}
+    return {(persisted.path, persisted.shared) for persisted in habitat.entry.persist}
 
 
 def volume_name(habitat: str, path: str) -> str:
@@ -137,6 +140,15 @@ def volume_name(habitat: str, path: str) -> str:
 def workspace_volume_name(habitat: str, path: str) -> str:
     """Return the name of a workspace's volume. habitat: its name on the engine."""
     return _name(habitat, path, f"{habitat}\0workspace\0{path}")
+
+
+def shared_volume_name(person: str, path: str, owner: tuple[int, int]) -> str:
+    """Return the name of a volume that all habitats of a person share whose USER has the same numbers.
+
+    A volume of another USER's files would be of no use: programs write logins for their own user alone.
+    """
+    words = "-".join(re.findall(r"[a-z0-9]+", person.lower()))
+    return _name(f"shared-{words}", path, f"{person}\0shared\0{path}\0{owner[0]}:{owner[1]}")
 
 
 def _name(habitat: str, path: str, unique: str) -> str:

@@ -21,6 +21,9 @@ _WRITE = ShellProgram(__file__, "write_instructions.sh")
 _BEGIN = "<!-- instructions of this habitat's config, written anew at each start -->"
 _END = "<!-- end of the instructions of this habitat's config -->"
 
+#: The folder in USER's home with the files of habitats that share the folder in which an agent reads its own.
+OWN_FOLDER = ".local/share/habitat"
+
 # Bytes of one text. No agent reads as much.
 _MOST = 1_000_000
 
@@ -36,7 +39,8 @@ def deliver(session: Session) -> None:
     data = assembled(habitat).encode()
     paths = [_expand(session, path) for path in habitat.entry.instruction_files]
     paths = [path for path in paths if not _is_mounted(session, path)]
-    argv = ("/bin/sh", "-e", "-c", "--", _WRITE.text, "sh", str(len(data)), _BEGIN, _END, *paths)
+    files = [word for path in paths for word in (_own_file(session, path), path)]
+    argv = ("/bin/sh", "-e", "-c", "--", _WRITE.text, "sh", str(len(data)), _BEGIN, _END, *files)
     printed: list[tuple[bytes, bool]] = []
     code = session.project.engine.exec(
         session.container.id,
@@ -86,6 +90,15 @@ def _is_mounted(session: Session, path: str) -> bool:
             session.project.bus.emit(events.Notice(session.habitat.name, text, warning=True))
             return True
     return False
+
+
+def _own_file(session: Session, path: str) -> str:
+    """Return the file of this habitat for one in a folder that habitats share, "" for a file elsewhere."""
+    shared = [one.path for one in session.habitat.entry.persist if one.shared]
+    if not any(within(path, _expand(session, one.rstrip("/"))) for one in shared):
+        return ""
+    name = path.strip("/").replace("/", "-")
+    return _expand(session, f"~/{OWN_FOLDER}/{name}")
 
 
 def _expand(session: Session, path: str) -> str:
