@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import fake_workspaces
 from fake_files import Files, MountedNodes, Node
 from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
@@ -598,7 +599,7 @@ class FakeEngine:
         return self._shell(command, output, patience)
 
     @staticmethod
-    def _shell(  # noqa: PLR0911 (one for each script)
+    def _shell(  # noqa: C901, PLR0911 (one for each script)
         command: Command, output: Callable[[bytes, bool], None], patience: float | None
     ) -> int:
         container, argv = command.container, command.argv
@@ -628,6 +629,8 @@ class FakeEngine:
             for folder in folders:
                 _give(container.files, folder, int(uid), int(gid))
             return 0
+        if (code := fake_workspaces.run(command.script, container.files, command.args, output)) is not None:
+            return code
         shell = Shell(
             container.files,
             {**container.env, **command.env},

@@ -41,7 +41,8 @@ class Working:
         self.start()
 
     def config(self, more: str = "") -> str:
-        return f"base_image: base:1\nenv: [USER=root, WORKDIR={self.workdir}{more}]\nentry: {{command: 'true'}}\n"
+        env = f"env: [USER=root, WORKDIR={self.workdir}{more}]\n"
+        return f"base_image: base:1\nworkspace: image\n{env}entry: {{command: 'true'}}\n"
 
     def execute(self, command: Command) -> tuple[int, str | bytes] | None:
         if command.argv[0] != "env":

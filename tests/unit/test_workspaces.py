@@ -197,6 +197,135 @@ def test_file_in_place_of_persistent_link_is_collected_after_container_was_remov
     assert demo.engine.files("habitat-demo").nodes["/workspace/state.json"].kind == "link"
 
 
+# Rebuilds
+
+
+def rebuild(demo: DemoProject, files: dict[str, str | None]) -> None:
+    """Build another image, with other files of USER's below /workspace; None for one that is gone."""
+    image = demo.engine.files("base:1")
+    for path, content in files.items():
+        if content is None:
+            del image.nodes[f"/workspace/{path}"]
+        else:
+            image.write(f"/workspace/{path}", content, uid=1000)
+    number = len(demo.engine.images())
+    configure(demo, f"env: [A={number}]\n")
+    demo.engine.add_image("base:1", image)
+    demo.engine.on_execute = make_user
+    demo.build()
+
+
+BEFORE = {f"/workspace/{name}": "old" for name in ("same", "theirs", "mine", "both", "gone", "dir/gone", "dropped")}
+
+
+@pytest.mark.guarantee("workspace-follows-image")
+def test_file_that_only_rebuild_changed_follows_and_others_stay(tmp_path: Path) -> None:
+    demo = built(tmp_path, image=BEFORE)
+    start(demo, {"/workspace/mine": "my own", "/workspace/both": "my own", "/workspace/new": "my own"})
+    del demo.engine.files("habitat-demo").nodes["/workspace/dropped"]
+    rebuild(demo, {"theirs": "new", "both": "new", "gone": None, "dir/gone": None, "more/deep": "new"})
+    start(demo)
+    names = ("same", "theirs", "mine", "both", "gone", "dir/gone", "dropped", "new", "more/deep")
+    assert [text(demo, f"/workspace/{name}") for name in names] == [
+        *("old", "new", "my own", "my own", None, None, None, "my own", "new"),
+    ]
+    followed, kept = (notice for notice in demo.notices() if notice.startswith("/workspace: "))
+    assert followed == "/workspace: 5 changed by the rebuild: dir/gone, gone, more and 2 more"
+    assert kept == (
+        "/workspace: 1 path changed both here and by the rebuild, and stays as it is here: both; "
+        "doit shell:demo --at final shows what the image has"
+    )
+    start(demo, fresh=True)
+    assert [notice for notice in demo.notices() if notice.startswith("/workspace: ")] == []
+
+
+def test_rebuild_without_change_below_workspace_needs_no_list(tmp_path: Path) -> None:
+    demo = built(tmp_path, image=BEFORE)
+    start(demo)
+    rebuild(demo, {})
+    demo.engine.calls.clear()
+    start(demo)
+    assert [notice for notice in demo.notices() if notice.startswith("/workspace: ")] == []
+    assert demo.engine.called("put_archive") == []
+
+
+@pytest.mark.guarantee("workspace-follows-image")
+def test_workspace_of_container_that_was_removed_follows_all_the_same(tmp_path: Path) -> None:
+    demo = built(tmp_path, image=BEFORE)
+    start(demo, {"/workspace/mine": "my own"})
+    demo.engine.remove("habitat-demo")
+    rebuild(demo, {"mine": "new", "more": "new"})  # the build removes the image before, which nothing uses
+    start(demo)
+    assert (text(demo, "/workspace/mine"), text(demo, "/workspace/more")) == ("my own", "new")
+
+
+def test_repository_is_left_to_git(tmp_path: Path) -> None:
+    repository = {"/workspace/p/.git/HEAD": "old", "/workspace/p/file": "old", "/workspace/other": "old"}
+    demo = built(tmp_path, image=repository)
+    start(demo)
+    rebuild(demo, {"p/.git/HEAD": "new", "p/file": "new", "other": "new", "q/.git/HEAD": "new", "q/x": "new"})
+    start(demo)
+    names = ("p/.git/HEAD", "p/file", "other", "q/.git/HEAD", "q/x")
+    assert [text(demo, f"/workspace/{name}") for name in names] == ["old", "old", "new", "new", "new"]
+
+
+def test_workspace_follows_nothing_through_link_that_was_put_in_place_of_folder(tmp_path: Path) -> None:
+    demo = built(tmp_path, image={"/workspace/dir/a": "old"})
+    start(demo)
+    nodes = demo.engine.files("habitat-demo").nodes
+    del nodes["/workspace/dir/a"]
+    nodes["/workspace/dir"] = Node("link", 0o777, 1000, 1000, target="/etc")
+    rebuild(demo, {"dir/b": "new"})
+    start(demo)
+    assert demo.engine.files("habitat-demo").nodes["/workspace/dir"].kind == "link"
+    assert text(demo, "/etc/b") is None
+    assert [notice for notice in demo.notices() if "stays as it is here: dir/b" in notice]
+
+
+def test_workspace_that_running_container_uses_follows_later(tmp_path: Path) -> None:
+    demo = built(tmp_path, image=BEFORE)
+    start(demo)
+    demo.engine.create(
+        "base:1", "other", ("/bin/sh", "-c", "while :"), mounts=[VolumeMount(VOLUME, "/x", copies=False)]
+    )
+    demo.engine.start("other")
+    rebuild(demo, {"theirs": "new"})
+    start(demo)
+    assert text(demo, "/workspace/theirs") == "old"
+    demo.engine.remove("other")
+    start(demo)
+    assert text(demo, "/workspace/theirs") == "new"
+
+
+def test_workspace_that_can_not_be_compared_stays_with_warning(tmp_path: Path) -> None:
+    demo = built(tmp_path, image=BEFORE)
+    start(demo)
+    rebuild(demo, {"theirs": "new"})
+    start(demo)
+    rebuild(demo, {"theirs": "newer"})
+    demo.engine.failures = {"exec": EngineError("no stat")}
+    with contextlib.suppress(EngineError):
+        start(demo)
+    assert [notice for notice in demo.notices() if "what a rebuild has changed below /workspace is not in" in notice]
+
+
+@pytest.mark.guarantee("workspace-follows-image")
+@pytest.mark.parametrize(
+    ("method", "number"), [*itertools.product(("create", "start", "exec", "put_archive", "remove"), range(6))]
+)
+def test_start_killed_while_workspace_follows_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, number: int
+) -> None:
+    demo = built(tmp_path, image=BEFORE)
+    start(demo, {"/workspace/mine": "my own", "/workspace/both": "my own"})
+    rebuild(demo, {"theirs": "new", "both": "new", "gone": None})
+    killed_at(demo, monkeypatch, method, number)
+    start(demo)
+    names = ("same", "theirs", "mine", "both", "gone")
+    assert [text(demo, f"/workspace/{name}") for name in names] == ["old", "new", "my own", "my own", None]
+    assert not [row.name for row in demo.engine.containers() if row.name.startswith("habitat_start")]
+
+
 # Containers of earlier versions
 
 

@@ -26,6 +26,7 @@ from phases.core.runtime.replacement import LABEL_RETIRES
 from phases.core.runtime.session import image_users, mount_warnings
 from phases.core.runtime.session.presence import STARTING, Presence
 from phases.core.runtime.stop import LOCK_TIMEOUT, container_lock, describe_users
+from phases.core.runtime.workspace import record
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -202,9 +203,14 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
 
 
 def _start_checked(project: Project, habitat: Habitat, container: Container, image_note: str) -> None:
+    workspaces = workspaces_of(container)
+    if record.is_behind(project.state_folder(habitat.name), workspaces):
+        from phases.core.runtime.workspace import follow  # imported late: only a rebuild changes the image
+
+        follow.follow_image(project, habitat, container)
     dests = [bind.dest for bind in container.binds]
     dests += [folder.mount_point for folder in persistence_of(container).folders]
-    dests += [workspace.resolved for workspace in workspaces_of(container).entries]
+    dests += [workspace.resolved for workspace in workspaces.entries]
     home = f"/home/{habitat.user}"
     host_mounts.check(habitat)
     if volumes_home := container.labels.get(LABEL_HOME, ""):

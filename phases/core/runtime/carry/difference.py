@@ -75,7 +75,7 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
 
     image: The id of the image of today's config, "" if it has to be built.
     """
-    if not _is_alike(project, habitat, container.image, image):
+    if not is_alike(project, habitat, container.image, image):
         return ContainerDifference(image=True)
     settings = []
     if container.command != main_process(habitat):
@@ -169,7 +169,7 @@ def _restriction(habitat: Habitat, part: str, labels: Mapping[str, str]) -> str:
     return _at(habitat, "entry", *_KEYS.get(part, ("limits", part)))
 
 
-def _is_alike(project: Project, habitat: Habitat, one: str, other: str) -> bool:
+def is_alike(project: Project, habitat: Habitat, one: str, other: str) -> bool:
     """Return whether containers of two images have the same files and environment. other: "" for today's, not built.
 
     The last phase itself sets only what a container gets from the config. So images of it are alike if they have one

@@ -13,7 +13,7 @@ from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.persistence.collect import collect_replaced_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from phases.core.engine.protocol import Engine
     from phases.core.project import Project
@@ -92,13 +92,18 @@ def set_owner(project: Project, habitat: str, image_id: str, image: ImageContent
     )
     try:
         engine.start(helper)
-        folders = (entry.mount_point for entry in foreign)
-        exit_code, output = root_environment.run(engine, helper, _SET_OWNER.text, *map(str, owner), *folders)
+        output = give(engine, helper, owner, [entry.mount_point for entry in foreign])
     finally:
         engine.remove(helper)
-    if exit_code:
+    if output is not None:
         raise StartError(
             f"the persistent volumes could not be given to USER ({output})",
             where=habitat,
             remedy="check that the image has stat, find and chown",
         )
+
+
+def give(engine: Engine, container: str, owner: tuple[int, int], folders: Sequence[str]) -> str | None:
+    """Give folders, and what the owner of each has in it, to another user. Returns the output if that fails."""
+    exit_code, output = root_environment.run(engine, container, _SET_OWNER.text, *map(str, owner), *folders)
+    return output if exit_code else None

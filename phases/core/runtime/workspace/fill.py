@@ -50,7 +50,11 @@ class WorkspaceFilling:
         self._new = [entry for entry in entries if entry.volume not in existing or self._is_half_filled(entry)]
         self._existing = existing
         self._old = own_container(project, habitat.name) if entries else None
-        self._image = _first_image(project, image, self._old)
+        config = project.engine.image_config(image) if self._old else None
+        carried = config.labels.get(LABEL_CARRIED, "") if config else ""
+        self._is_carried = bool(carried)
+        # The image that its files come from at first, though some were changed in a container since.
+        self._image = carried.partition(" ")[0] or image
         self.label = {
             LABEL_WORKSPACE: Workspaces(workspaces.candidates(habitat), entries, self._image).label,
         }
@@ -73,7 +77,11 @@ class WorkspaceFilling:
                     self._project.engine.remove_volume(entry.volume)
             self._record.images[entry.volume] = FILLING
         record.write(self._folder, self._record)
-        if self._old and (entries := [entry for entry in self._new if _has_work(self._project, self._old, entry)]):
+        if (
+            self._old
+            and not self._is_carried
+            and (entries := [entry for entry in self._new if _has_work(self._project, self._old, entry)])
+        ):
             self._take(self._old, entries)
 
     @property
@@ -125,17 +133,6 @@ class WorkspaceFilling:
         paths = " and ".join(entry.path for entry in entries)
         text = f"the files in {paths} of {old.name} are on a volume now, which rebuilds keep"
         self._project.bus.emit(events.Notice(name, text))
-
-
-def _first_image(project: Project, image: str, old: Container | None) -> str:
-    """Return the image that a new container's files in its workspaces come from.
-
-    It is `image`, unless that has the files of the habitat's container.
-    """
-    carried = project.image_index.labels_of(image).get(LABEL_CARRIED)
-    if not carried:
-        return image
-    return (workspaces_of(old).image if old else "") or carried.partition(" ")[0]
 
 
 def _has_work(project: Project, old: Container, entry: Workspace) -> bool:

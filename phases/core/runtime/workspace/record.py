@@ -12,6 +12,8 @@ from phases.core.files import atomic, safe_open
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phases.core.runtime.persistence.volumes import Workspaces
+
 #: The name of the file.
 RECORD = "workspaces"
 
@@ -39,6 +41,14 @@ def read(folder: Path) -> WorkspaceRecord:
         return WorkspaceRecord({str(volume): str(image) for volume, image in rows["images"].items()})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return WorkspaceRecord()
+
+
+def is_behind(folder: Path, workspaces: Workspaces) -> bool:
+    """Return whether the files of one of a container's workspaces come from another image than its own."""
+    if not workspaces.entries:
+        return False
+    images = read(folder).images
+    return any(images.get(entry.volume) != workspaces.image for entry in workspaces.entries)
 
 
 def write(folder: Path, record: WorkspaceRecord) -> None:

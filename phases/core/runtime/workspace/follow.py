@@ -1,0 +1,215 @@
+"""Lets the workspaces of a container follow its image: at its first start after a rebuild, before anything runs in it.
+
+The image that a workspace came from, today's image and the workspace are compared. It takes two temporary containers,
+one of each image, without a network. What comes out of them is data: nothing of it is run, here or there.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from phases.core import command_form, events
+from phases.core.config.mounts.mountable_paths import OWN_FOLDER
+from phases.core.container import root_environment
+from phases.core.container.init_process import IDLE, replace_container
+from phases.core.engine.types import Restrictions, VolumeMount
+from phases.core.errors import HabitatError, StartError, printable
+from phases.core.files.shell_program import ShellProgram
+from phases.core.runtime.carry import difference
+from phases.core.runtime.persistence.fill import give
+from phases.core.runtime.persistence.volumes import workspaces_of
+from phases.core.runtime.workspace import comparison, record, trees
+from phases.core.runtime.workspace.record import FILLING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from phases.core.engine.types import Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.core.runtime.persistence.volumes import Workspace
+    from phases.core.runtime.workspace.comparison import Changes, Comparison, Hashes
+    from phases.core.runtime.workspace.record import WorkspaceRecord
+    from phases.core.runtime.workspace.trees import WorkspaceTree
+
+_LIST = ShellProgram(__file__, "list_files.sh")
+_HASH = ShellProgram(__file__, "hash_files.sh")
+_APPLY = ShellProgram(__file__, "apply.sh")
+
+# Where a temporary container has the workspaces, and the lists for its programs.
+_WORKSPACES, _LISTS = f"{OWN_FOLDER}/workspaces", f"{OWN_FOLDER}/lists"
+
+
+def follow_image(project: Project, habitat: Habitat, container: Container) -> None:
+    """Let the workspaces of a container follow its image, and say what has changed. Call it before it starts.
+
+    If that fails, they stay as they are, with a warning.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        container: The container, which doesn't run.
+    """
+    spaces, name = workspaces_of(container), habitat.name
+    folder = project.state_folder(name)
+    known = record.read(folder)
+    due = [entry for entry in spaces.entries if not _is_alike(project, habitat, known, entry, spaces.image)]
+    if due and _is_used(project, container, due):
+        text = "another container uses the workspaces: they follow the new image at the first start after that"
+        project.bus.emit(events.Notice(name, text))
+        return
+    try:
+        if due:
+            _follow(project, name, due, known, spaces.image)
+    except HabitatError as error:
+        text = f"what a rebuild has changed below {due[0].path} is not in the workspace: {error.message}"
+        project.bus.emit(events.Notice(name, text, warning=True))
+    for entry in spaces.entries:
+        known.images[entry.volume] = spaces.image
+    record.write(folder, known)
+
+
+def _is_alike(project: Project, habitat: Habitat, known: WorkspaceRecord, entry: Workspace, image: str) -> bool:
+    """Return whether a workspace came from an image with the same files. A new volume was just filled from that."""
+    before = known.images.get(entry.volume, "")
+    return before == FILLING or difference.is_alike(project, habitat, before, image)
+
+
+def _is_used(project: Project, container: Container, entries: Sequence[Workspace]) -> bool:
+    rows = [row for entry in entries for row in project.engine.containers(volume=entry.volume)]
+    return any(row.running and row.id != container.id for row in rows)
+
+
+def _follow(project: Project, name: str, entries: Sequence[Workspace], known: WorkspaceRecord, image: str) -> None:
+    with _Place(project, name, image, entries).running("follow") as new:
+        for number, entry in enumerate(entries):
+            before = known.images.get(entry.volume, "")
+            if project.engine.image_config(before) if before else None:
+                with _Place(project, name, before, ()).running("before") as old:
+                    _follow_one(project, name, entry, number, new, old)
+            else:
+                _follow_one(project, name, entry, number, new, None)
+
+
+class _Place:
+    """A temporary container of an image that has the workspaces beside it."""
+
+    def __init__(self, project: Project, name: str, image: str, entries: Sequence[Workspace]) -> None:
+        self._project, self._name, self._image = project, name, image
+        self._mounts = [
+            VolumeMount(entry.volume, f"{_WORKSPACES}/{number}", copies=False) for number, entry in enumerate(entries)
+        ]
+        self.container = ""
+
+    @contextmanager
+    def running(self, purpose: str) -> Iterator[_Place]:
+        engine = self._project.engine
+        config = engine.image_config(self._image)
+        env = root_environment.for_container(config.env if config else {})
+        restrictions = Restrictions(privileges=False, network=False)
+        self.container = replace_container(
+            engine,
+            f"{self._project.temporary_containers.prefix('start', self._name)}{purpose}",
+            lambda name: engine.create(
+                self._image, name, IDLE, env=env, mounts=self._mounts, restrictions=restrictions
+            ),
+        )
+        try:
+            engine.start(self.container)
+            yield self
+        finally:
+            engine.remove(self.container)
+
+    def files(self, folder: str) -> WorkspaceTree:
+        return trees.parse(self.run(_LIST, folder))
+
+    def hashes(self, folder: str, paths: Sequence[str]) -> Hashes:
+        """Return the sha256 of files; nothing for one whose name isn't printed as it is."""
+        if not paths:
+            return {}
+        self.put({"hash": paths})
+        printed = self.run(_HASH, folder, f"{_LISTS}/hash").decode("utf-8", "surrogateescape")
+        rows = (line.partition("  ") for line in printed.split("\n"))
+        return {path: digest for digest, separator, path in rows if separator}
+
+    def put(self, lists: Mapping[str, Sequence[str]]) -> None:
+        from phases.core.files.tar import Archive
+
+        with Archive() as archive:
+            for name, lines in lists.items():
+                content = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+                archive.add(f"{_LISTS}/{name}", "file", 0o600, (0, 0), content=content)
+            self._project.engine.put_archive(self.container, "/", archive.finish())
+
+    def run(self, program: ShellProgram, *args: str) -> bytes:
+        """Run a program as root. Returns what it prints. Raises StartError."""
+        printed: list[bytes] = []
+        errors: list[bytes] = []
+        code = self._project.engine.exec(
+            self.container,
+            ("/bin/sh", "-e", "-c", "--", program.text, "sh", *args),
+            user="0",
+            workdir="/",
+            env=root_environment.OWN,
+            on_output=lambda data, is_error: (errors if is_error else printed).append(data),
+        )
+        if code:
+            reason = printable(b"".join(errors or printed).decode(errors="replace").strip().rpartition("\n")[2])
+            remedy = "check that the image has find, stat, sed, tr, xargs, sha256sum and tar"
+            raise StartError(f"it can't be compared ({reason or f'exit code {code}'})", where=self._name, remedy=remedy)
+        return b"".join(printed)
+
+
+def _follow_one(project: Project, name: str, entry: Workspace, number: int, new: _Place, old: _Place | None) -> None:
+    folder = f"{_WORKSPACES}/{number}"
+    base = old.files(entry.resolved) if old else trees.WorkspaceTree()
+    image = new.files(entry.resolved)
+    base = _give(project, new, folder, base, image)
+    compared = comparison.Comparison(base, image, new.files(folder))
+    _learn_hashes(compared, entry, folder, new, old)
+    changes = compared.changes()
+    lists = comparison.lists(changes)
+    if any(lists.values()):
+        new.put(lists)
+        new.run(_APPLY, entry.resolved, folder, _LISTS)
+    _report(project, name, entry, changes)
+
+
+def _learn_hashes(compared: Comparison, entry: Workspace, folder: str, new: _Place, old: _Place | None) -> None:
+    paths = compared.doubtful_in_images()
+    if old:
+        compared.learn_images(old.hashes(entry.resolved, paths), new.hashes(entry.resolved, paths))
+    paths = compared.doubtful_in_workspace()
+    if paths:
+        base = old.hashes(entry.resolved, compared.files_of_base(paths)) if old else {}
+        image = new.hashes(entry.resolved, compared.files_of_image(paths))
+        compared.learn(base, image, new.hashes(folder, paths))
+
+
+def _give(project: Project, new: _Place, folder: str, base: WorkspaceTree, image: WorkspaceTree) -> WorkspaceTree:
+    """Give a workspace to the owner that its folder has in the new image, if USER's number has changed.
+
+    Returns:
+        The tree of the earlier image, as if it had the new number.
+    """
+    before, now = base.folder, image.folder
+    if not (before and now) or (before.uid, before.gid) == (now.uid, now.gid):
+        return base
+    give(project.engine, new.container, (now.uid, now.gid), [folder])
+    return trees.with_owner(base, (before.uid, before.gid), (now.uid, now.gid))
+
+
+def _report(project: Project, name: str, entry: Workspace, changes: Changes) -> None:
+    if followed := changes.followed:
+        text = f"{entry.path}: {len(followed)} changed by the rebuild: {comparison.shown(followed)}"
+        project.bus.emit(events.Notice(name, text))
+    if changes.kept:
+        shell = command_form.verb("shell", name, "--at final")
+        count, stays = len(changes.kept), "stays as it is" if len(changes.kept) == 1 else "stay as they are"
+        paths = f"{count} path{'s' if count > 1 else ''}"
+        text = (
+            f"{entry.path}: {paths} changed both here and by the rebuild, and {stays} here: "
+            f"{comparison.shown(changes.kept)}; {shell} shows what the image has"
+        )
+        project.bus.emit(events.Notice(name, text, warning=True))
