@@ -196,21 +196,25 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
     presence = Presence(project.state_folder(habitat.name))
     presence.note(container.id, STARTING)
     try:
+        _bring_up_to_date(project, habitat, container)
         _start_checked(project, habitat, container, image_note)
     except (HabitatError, ContainerChanged):
         presence.drop_note(container.id, STARTING)
         raise
 
 
-def _start_checked(project: Project, habitat: Habitat, container: Container, image_note: str) -> None:
-    workspaces = workspaces_of(container)
-    if record.is_behind(project.state_folder(habitat.name), workspaces):
+def _bring_up_to_date(project: Project, habitat: Habitat, container: Container) -> None:
+    """Let the container's workspaces follow its image, if they come from another one."""
+    if record.is_behind(project.state_folder(habitat.name), workspaces_of(container)):
         from phases.core.runtime.workspace import follow  # imported late: only a rebuild changes the image
 
         follow.follow_image(project, habitat, container)
+
+
+def _start_checked(project: Project, habitat: Habitat, container: Container, image_note: str) -> None:
     dests = [bind.dest for bind in container.binds]
     dests += [folder.mount_point for folder in persistence_of(container).folders]
-    dests += [workspace.resolved for workspace in workspaces.entries]
+    dests += [workspace.resolved for workspace in workspaces_of(container).entries]
     home = f"/home/{habitat.user}"
     host_mounts.check(habitat)
     if volumes_home := container.labels.get(LABEL_HOME, ""):

@@ -32,6 +32,7 @@ from phases.core.runtime.own_containers import (
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.session.presence import REPLACED, STOPPED, Presence
 from phases.core.runtime.stop import describe_users
+from phases.core.runtime.workspace import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +140,8 @@ def give_up(project: Project, name: str, container_id: str = "") -> None:
             carried.remove_container(project, other)
             Presence(project.state_folder(name)).forget(other.id)
     carried.sweep(project, name)
+    for helper in fill.helpers(project, name):
+        project.engine.remove(helper)
     if not any(other.running for other in others):
         resume_old(project, name)
 

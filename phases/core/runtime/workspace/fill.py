@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from phases.core.runtime.persistence.volumes import Workspace
 
 
+def helpers(project: Project, name: str) -> list[str]:
+    """Return the names of the containers in which workspaces of a habitat are filled, or compared with images."""
+    prefix = project.temporary_containers.prefix("start", name)
+    return [f"{prefix}{purpose}" for purpose in ("fill", "follow", "before")]
+
+
 class WorkspaceFilling:
     """The workspaces of a container that is about to be created. Only one run at a time may fill those of a habitat.
 
@@ -77,12 +83,13 @@ class WorkspaceFilling:
                     self._project.engine.remove_volume(entry.volume)
             self._record.images[entry.volume] = FILLING
         record.write(self._folder, self._record)
-        if (
-            self._old
-            and not self._is_carried
-            and (entries := [entry for entry in self._new if _has_work(self._project, self._old, entry)])
-        ):
-            self._take(self._old, entries)
+        old = self._old
+        if old and (entries := [entry for entry in self._new if _has_work(self._project, old, entry)]):
+            if not self._is_carried:
+                self._take(old, entries)
+            paths = " and ".join(entry.path for entry in entries)
+            text = f"the files in {paths} of {old.name} are on a volume now, which rebuilds keep"
+            self._project.bus.emit(events.Notice(self._habitat.name, text))
 
     @property
     def kept(self) -> list[Workspace]:
@@ -118,9 +125,9 @@ class WorkspaceFilling:
 
     def _take(self, old: Container, entries: Sequence[Workspace]) -> None:
         """Fill volumes with what a container has in their place. It was created without them."""
-        engine, name = self._project.engine, self._habitat.name
+        engine = self._project.engine
         committed = engine.commit(old.id, ())
-        helper = f"{self._project.temporary_containers.prefix('start', name)}fill"
+        helper, *_ = helpers(self._project, self._habitat.name)
         mounts = [self._mount(entry, copies=True) for entry in entries]
         try:
             replace_container(engine, helper, lambda name: engine.create(committed, name, IDLE, mounts=mounts))
@@ -130,9 +137,6 @@ class WorkspaceFilling:
         for entry in entries:
             self._record.images[entry.volume] = workspaces_of(old).image or old.image
         record.write(self._folder, self._record)
-        paths = " and ".join(entry.path for entry in entries)
-        text = f"the files in {paths} of {old.name} are on a volume now, which rebuilds keep"
-        self._project.bus.emit(events.Notice(name, text))
 
 
 def _has_work(project: Project, old: Container, entry: Workspace) -> bool:

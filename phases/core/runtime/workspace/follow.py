@@ -19,7 +19,7 @@ from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.carry import difference
 from phases.core.runtime.persistence.fill import give
 from phases.core.runtime.persistence.volumes import workspaces_of
-from phases.core.runtime.workspace import comparison, record, trees
+from phases.core.runtime.workspace import comparison, fill, record, trees
 from phases.core.runtime.workspace.record import FILLING
 
 if TYPE_CHECKING:
@@ -82,11 +82,12 @@ def _is_used(project: Project, container: Container, entries: Sequence[Workspace
 
 
 def _follow(project: Project, name: str, entries: Sequence[Workspace], known: WorkspaceRecord, image: str) -> None:
-    with _Place(project, name, image, entries).running("follow") as new:
+    _, for_new, for_old = fill.helpers(project, name)
+    with _Place(project, name, image, entries).running(for_new) as new:
         for number, entry in enumerate(entries):
             before = known.images.get(entry.volume, "")
             if project.engine.image_config(before) if before else None:
-                with _Place(project, name, before, ()).running("before") as old:
+                with _Place(project, name, before, ()).running(for_old) as old:
                     _follow_one(project, name, entry, number, new, old)
             else:
                 _follow_one(project, name, entry, number, new, None)
@@ -103,14 +104,15 @@ class _Place:
         self.container = ""
 
     @contextmanager
-    def running(self, purpose: str) -> Iterator[_Place]:
+    def running(self, name: str) -> Iterator[_Place]:
+        """Start the container under a name, and remove it afterwards."""
         engine = self._project.engine
         config = engine.image_config(self._image)
         env = root_environment.for_container(config.env if config else {})
         restrictions = Restrictions(privileges=False, network=False)
         self.container = replace_container(
             engine,
-            f"{self._project.temporary_containers.prefix('start', self._name)}{purpose}",
+            name,
             lambda name: engine.create(
                 self._image, name, IDLE, env=env, mounts=self._mounts, restrictions=restrictions
             ),
