@@ -36,7 +36,9 @@ class Match(Struct, frozen=True):
     reason: str
 
 
-def select(project: Project, habitat: Habitat, container: Container, path: str, into: str, folder: Path) -> list[Match]:
+def select(
+    project: Project, habitat: Habitat, container: Container, path: str, into: str, folder: Path, option: str = "--into"
+) -> list[Match]:
     """Return the repositories that a command is about, each with that of this machine.
 
     Args:
@@ -46,6 +48,7 @@ def select(project: Project, habitat: Habitat, container: Container, path: str, 
         path: The repository that the person asks for, "" for those of `repos:`, else all in WORKDIR.
         into: The repository of this machine that the person asks for, "" for none.
         folder: The folder that the person is in.
+        option: The option for `into`.
 
     Raises:
         TransferError: There is no such repository, or several for one `into`.
@@ -55,11 +58,11 @@ def select(project: Project, habitat: Habitat, container: Container, path: str, 
     if into and len(selected) > 1:
         paths = ", ".join(shown(state.path) for state in selected)
         raise TransferError(
-            f"--into is for one repository, and there are several: {paths}",
+            f"{option} is for one repository, and there are several: {paths}",
             where=habitat.name,
             remedy="add --repo PATH",
         )
-    return [_match(state, clones.get(state.path), into, folder) for state in selected]
+    return [_match(state, clones.get(state.path), into, folder, option) for state in selected]
 
 
 def chosen(project: Project, habitat: Habitat, container: Container, path: str) -> list[RepositoryState]:
@@ -94,11 +97,11 @@ def chosen(project: Project, habitat: Habitat, container: Container, path: str) 
     )
 
 
-def _match(state: RepositoryState, clone: RepoClone | None, into: str, folder: Path) -> Match:
+def _match(state: RepositoryState, clone: RepoClone | None, into: str, folder: Path, option: str) -> Match:
     if into:
         path = Path(into).expanduser()
         top = git_bundle.top_of(path) or (path if HostGit(path).is_repository() else None)  # a bare one
-        return Match(state, clone, top, "--into names it" if top else f"--into {into} is in no git repository")
+        return Match(state, clone, top, f"{option} names it" if top else f"{option} {into} is in no git repository")
     if clone and clone.local:
         return Match(state, clone, clone.local, f"{clone.origin} names it")
     here = git_bundle.top_of(folder)

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from phases.core.errors import HabitatError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 # The windows through which git reads packs, so that its memory can be limited whatever their size.
@@ -174,3 +175,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
         if stream:
             with suppress(OSError):
                 stream.close()
+
+
+def pack(git: HostGit, path: Path, tips: Iterable[str], without: Iterable[str]) -> Path:
+    """Write a pack of some commits for a repository that has those of `without`. Returns its path."""
+    revisions = "".join((*(f"{tip}\n" for tip in tips), *(f"^{commit}\n" for commit in without)))
+    words = ("--quiet", "--revs", "--stdout", "--thin", "--delta-base-offset")
+    git.save(path, "pack-objects", *words, stdin=revisions.encode())
+    return path

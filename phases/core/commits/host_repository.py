@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core.commits.host_git import HostGit, TransferError
+from phases.core.commits.host_git import HostGit, TransferError, pack
 from phases.core.errors import printable
 
 if TYPE_CHECKING:
@@ -112,6 +112,10 @@ class HostRepository:
         """Return the name and the e-mail of the person, for a merge."""
         name, mail = (self.git.config(f"^user\\.{key}$")[-1:] for key in ("name", "email"))
         return (*(name or ["habitat"]), *(mail or ["habitat@localhost"]))  # type: ignore[return-value]
+
+    def pack(self, path: Path, tips: Iterable[str], without: Iterable[str]) -> Path:
+        """Write a pack of some commits for a repository that has those of `without`. Returns its path."""
+        return pack(self.git, path, tips, without)
 
     # Writing one branch
 

@@ -80,19 +80,19 @@ def merge(
         project.engine.start(container.id)
         path = repository.resolved(project, container)
         inside = ContainerRepository(project.engine, container.id, repository.user, path)
-        known = _tips(inside, host, quarantine, limits)
+        known = known_tips(inside, host, limits)
         if quarantine.is_ancestor(sides.into, sides.tip):
             return sides.tip, known
         pack = quarantine.pack(folder / "merge.pack", [sides.into, sides.tip], known)
         return merge_inside(inside, host, quarantine, folder, pack, sides, habitat.name, limits), known
 
 
-def _tips(inside: Inside, host: HostRepository, quarantine: Quarantine, limits: TransferLimits) -> list[str]:
-    """Return the commits that the image's clone has, and the quarantine too."""
+def known_tips(inside: Inside, host: HostRepository, limits: TransferLimits) -> list[str]:
+    """Return commits of branches and tags that a repository in a container has, and one of this machine, too."""
     printed = Printed(_MOST)
     printed.check(inside.path, inside.run(_TIPS.text, (inside.path,), b"", printed.feed, limits.seconds))
     words = {word for word in printed.data.decode(errors="replace").split() if is_oid(word, host)}
-    return quarantine.known(words)
+    return sorted(host.known(words))
 
 
 def merge_inside(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import IO, TYPE_CHECKING
 
-from phases.core.commits.host_git import HostGit, TransferError, end
+from phases.core.commits.host_git import HostGit, TransferError, end, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,17 +89,9 @@ class Quarantine:
         """Return the parents of a commit."""
         return self.git.read("rev-list", "--parents", "--max-count=1", commit).split()[1:]
 
-    def known(self, commits: Iterable[str]) -> list[str]:
-        """Return those of some objects that it has."""
-        rows = self.git.read("cat-file", "--batch-check", stdin="".join(f"{commit}\n" for commit in commits).encode())
-        return sorted(words[0] for row in rows.split("\n") if (words := row.split())[1:2] == ["commit"])
-
     def pack(self, path: Path, tips: Iterable[str], without: Iterable[str]) -> Path:
         """Write a pack of some commits for a repository that has those of `without`. Returns its path."""
-        revisions = "".join((*(f"{tip}\n" for tip in tips), *(f"^{commit}\n" for commit in without)))
-        words = ("--quiet", "--revs", "--stdout", "--thin", "--delta-base-offset")
-        self.git.save(path, "pack-objects", *words, stdin=revisions.encode())
-        return path
+        return pack(self.git, path, tips, without)
 
     def deliver(self, tip: str) -> None:
         """Give a commit to the person's repository, where no ref has it yet. Raises TransferError."""

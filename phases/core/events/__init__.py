@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, field
 
-from phases.core.events.commits import BranchWritten, RepositoryChanged
+from phases.core.events.commits import BranchWritten, CommitsSent, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
 from phases.core.events.work import ContainerHolds, ContainerWork
 
@@ -249,4 +249,5 @@ Event: TypeAlias = (
     | BranchWritten
     | ContainerHolds
     | RepositoryChanged
+    | CommitsSent
 )

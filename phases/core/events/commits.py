@@ -59,3 +59,17 @@ class RepositoryChanged(JsonEvent, frozen=True):
     untracked: tuple[str, ...]
     uncommitted: int
     base: str = ""
+
+
+class CommitsSent(JsonEvent, frozen=True):
+    """Commits of the repository `source` of this machine are in a habitat's `repository`, as refs/remotes/host/BRANCH.
+
+    `branch` is that of this machine. `moved` is the branch in the habitat that moved forward to it.
+    """
+
+    habitat: str
+    repository: str
+    source: str
+    branch: str
+    commits: int
+    moved: str = ""

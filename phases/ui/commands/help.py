@@ -28,7 +28,7 @@ UNUSED = ("dumpdb", "reset-dep", "strace")
 GROUPS = {
     "Begin": ("init", "new", "migrate", "tabcompletion"),
     "Live with it": ("start", "shell", "exec", "stop", "trust"),
-    "Bring work home": ("changes", "fetch", "take"),
+    "Bring work home": ("changes", "fetch", "take", "send"),
     "Build": ("build", "rebuild", "test-layer", "debug", "forget", "clean"),
     "Look": ("status", "plan", "logs", "list", "info", "schema", "help"),
     "Leave": ("destroy", "eject"),

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.events.commits import BranchWritten, RepositoryChanged
+from phases.core.events.commits import BranchWritten, CommitsSent, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
 from phases.core.events.work import ContainerHolds, ContainerWork
 
@@ -218,6 +218,7 @@ RECORDS: tuple[type[JsonEvent], ...] = (
     ContainerHolds,
     BranchWritten,
     RepositoryChanged,
+    CommitsSent,
     events.Line,
 )
 

@@ -18,7 +18,7 @@ from phases.ui.verbs import (
     stop,
     trust,
 )
-from phases.ui.verbs.commits import changes, fetch, take
+from phases.ui.verbs.commits import changes, fetch, send, take
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
@@ -33,6 +33,7 @@ VERBS: tuple[Verb, ...] = (
     changes,
     fetch,
     take,
+    send,
     stop,
     destroy,
     trust,
