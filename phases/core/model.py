@@ -200,6 +200,7 @@ class EntryPoint(Struct, frozen=True):
     env: tuple[EntryVariable, ...] = ()
     files: tuple[FileCopy, ...] = ()
     ssh_agent: bool = False
+    login: str = ""
 
 
 class Habitat(Struct, frozen=True, dict=True):

@@ -282,7 +282,7 @@ def test_suggestion_is_harmless(kind: str, name: str, change: Callable[[str], st
     with pytest.raises(InvalidCommand) as refusal:
         selection.check([typed], KNOWN)
     error = str(refusal.value)
-    words = {"status", "list", "help", "info", "schema", "plan", "logs", "shell", "exec", "debug", "changes"}
+    words = {"status", "list", "help", "info", "schema", "plan", "logs", "shell", "exec", "login", "debug", "changes"}
     named = re.findall(r"`doit (\S+?)[:`]", error)  # `doit start:NAME` is what was typed, without its habitat
     assert not set(named) - {*words, typed.removesuffix(":")}
 

@@ -30,7 +30,7 @@ _MAX_CPUS = 4096
 
 def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
     """Return how the habitat runs. Collects errors; raises Consequence then."""
-    init, delay, ready, command, network, published, limits, kept, files, shm, env = scope.problems.all(
+    init, delay, ready, command, network, published, limits, kept, files, shm, env, login = scope.problems.all(
         lambda: _init(scope, entry.init_command),
         lambda: _delay(scope, entry.startup_delay),
         lambda: _ready(scope, entry.ready),
@@ -42,6 +42,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         lambda: _instruction_files(scope, entry.instruction_files),
         lambda: _size(scope, entry.shm_size, "entry", "shm_size"),
         lambda: _variables(scope, entry.env),
+        lambda: scope.argument(scope.expand(entry.login, "entry", "login"), "entry", "login"),
     )
     return EntryPoint(
         init_command=init,
@@ -55,6 +56,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         instruction_files=files,
         shm_size=shm,
         ssh_agent=entry.ssh_agent,
+        login=login,
         env=env,
     )
 

@@ -27,7 +27,7 @@ UNUSED = ("dumpdb", "reset-dep", "strace")
 #: All verbs and commands, in groups.
 GROUPS = {
     "Begin": ("init", "new", "migrate", "tabcompletion"),
-    "Live with it": ("start", "shell", "exec", "stop", "trust"),
+    "Live with it": ("start", "shell", "exec", "login", "stop", "trust"),
     "Bring work home": ("changes", "fetch", "take", "send"),
     "Build": ("build", "rebuild", "test-layer", "debug", "forget", "clean"),
     "Look": ("status", "plan", "logs", "list", "info", "schema", "help"),
@@ -56,8 +56,8 @@ and patterns work: {several}.
 `{program}` alone shows the state, and what to type next.
 
 Exit code: 0 done, 1 failed (plan, info: a build would run something), 2 not
-reached, 3 not understood, 128 + N ended by signal N. start, exec, shell and
-debug end with the exit code of their command.
+reached, 3 not understood, 128 + N ended by signal N. start, exec, shell,
+login and debug end with the exit code of their command.
 """
 
 

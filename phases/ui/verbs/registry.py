@@ -10,6 +10,7 @@ from phases.ui.verbs import (
     eject,
     exec,  # noqa: A004 (a verb's name)
     layer_tests,
+    login,
     logs,
     migrate,
     plan,
@@ -29,6 +30,7 @@ VERBS: tuple[Verb, ...] = (
     debug,
     shell,
     exec,
+    login,
     logs,
     changes,
     fetch,

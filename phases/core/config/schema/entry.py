@@ -62,6 +62,7 @@ class EntryKeys(Mapping, kw_only=True, frozen=True):
     shm_size: Annotated[
         str, key("Size of /dev/shm, such as 1g. Default: 64m.", pattern=rf"^\s*{whole(units.BYTES)[1:-1]}\s*$")
     ] = ""
+    login: Annotated[str, key("The login of its agent, which `habitat login NAME` runs on a terminal.")] = ""
     ssh_agent: Annotated[
         bool, key("true lends your SSH agent to the habitat while a start, shell or exec runs. Default: false.")
     ] = False

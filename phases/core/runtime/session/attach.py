@@ -74,8 +74,8 @@ def run_captured(terminal: Terminal, *, is_data: bool) -> Runner:
     return run
 
 
-def run_in_tty(terminal: Terminal) -> Runner:
-    """Return a runner that hands the terminal over to the command."""
+def run_in_tty(terminal: Terminal, wrap: Callable[[Exec], Exec] = lambda process: process) -> Runner:
+    """Return a runner that hands the terminal over to the command. wrap: returns what takes part in that."""
 
     def run(session: Session, argv: Sequence[str]) -> int:
         env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ} | session.env
@@ -83,7 +83,7 @@ def run_in_tty(terminal: Terminal) -> Runner:
             session.container.id, argv, user=session.user, workdir=session.workdir, env=env, size=terminal.size
         )
         try:
-            terminal.hand_over(process, session.mask(keep_width=True))
+            terminal.hand_over(wrap(process), session.mask(keep_width=True))
             return process.exit_code()
         finally:
             process.close()
