@@ -15,7 +15,7 @@ from phases.core.events.work import ContainerHolds, ContainerWork, RepositoryWor
 from phases.core.report.plan import plan
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.carry import changes as carry_changes
-from phases.core.runtime.carry.changes import unkept_changes
+from phases.core.runtime.carry.changes import UnkeptChanges, unkept_changes
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistence import unkept
 
@@ -161,8 +161,21 @@ def test_repository_on_volume_is_kept_over_a_replacement(working: Working) -> No
     habitat = project.habitat("demo")
     changes = project.engine.changes(container.id)
     assert unkept_changes(changes, container) == []
-    assert unkept.work_in(project, habitat, container, [], on_volumes=False) == (ContainerWork(), [])
+    none = UnkeptChanges()
+    assert unkept.work_in(project, habitat, container, none, on_volumes=False) == unkept.Unkept(ContainerWork(), none)
     assert working.looks == []
+
+
+def test_repository_is_read_where_not_all_changes_are_known(working: Working) -> None:
+    working.work()
+    project = working.demo.run_anew()
+    work, _ = unkept.work_in(
+        project, project.habitat("demo"), working.demo.container(), UnkeptChanges(more=7), on_volumes=False
+    )
+    assert (work.files, len(working.looks)) == (7, 0)  # the project isn't known: it was made by hand
+    working.demo.engine.files("habitat-demo").write(f"{working.workdir}/.git", "gitdir: project/.git")
+    unkept.work_in(project, project.habitat("demo"), working.demo.container(), UnkeptChanges(more=7), on_volumes=False)
+    assert len(working.looks) == 1
 
 
 def test_work_is_described_in_words_with_hostile_names_quoted() -> None:

@@ -117,16 +117,23 @@ def has_volumes_of_work(project: Project, habitat: Habitat, container: Container
 
 
 def changed_repositories(
-    project: Project, habitat: Habitat, container: Container, changes: Iterable[Change]
+    project: Project, habitat: Habitat, container: Container, changes: Iterable[Change], *, is_whole: bool
 ) -> list[str]:
     """Return the repositories in which a container has changed something, but for those on volumes.
 
-    changes: What it has changed since its image. Two folders that are one by a link may both be named.
+    Two folders that are one by a link may both be named.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        container: The container.
+        changes: What it has changed since its image.
+        is_whole: Whether these are all changes. Otherwise any repository may have others.
     """
     changed = [change.path for change in changes]
     folders = [habitat.workdir, *_paths(project, habitat, container), *_children(habitat.workdir, changed)]
     mine = (folder for folder in dict.fromkeys(folders) if not is_kept(container, folder))
-    near = [folder for folder in mine if any(within(path, folder) for path in changed)]
+    near = [folder for folder in mine if not is_whole or any(within(path, folder) for path in changed)]
     return [folder for folder in near if project.engine.stat(container.id, posixpath.join(folder, ".git"))]
 
 

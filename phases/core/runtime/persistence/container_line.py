@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from msgspec.structs import replace
-
 from phases.core.errors import EngineError, HabitatError, NotFound
 from phases.core.events.work import ContainerWork
 from phases.core.runtime.carry.changes import changes_since_build
@@ -54,8 +52,7 @@ def _contents(
         habitat = project.habitat(name)
     except HabitatError:  # a broken config doesn't say where repositories are
         return changes.summary, ContainerWork(len(changes.changes) + changes.more)
-    work, others = work_in(project, habitat, container, changes.changes, on_volumes=on_volumes)
-    rest = replace(changes, changes=tuple(others))
+    work, others = work_in(project, habitat, container, changes, on_volumes=on_volumes)
     repositories = describe(ContainerWork(0, work.repositories, work.problem), habitat.workdir)
-    parts = [repositories, rest.summary if rest or not repositories else ""]
+    parts = [repositories, others.summary if others or not repositories else ""]
     return "; ".join(filter(None, parts)), work

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from phases.core.config.mounts.mountable_paths import within
 from phases.core.errors import EngineUnreachable, HabitatError, printable
 from phases.core.events.work import ContainerWork, RepositoryWork
@@ -12,9 +14,7 @@ from phases.core.work import places, repositories
 from phases.core.work.states import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from phases.core.engine.types import Change, Container
+    from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.core.runtime.carry.changes import UnkeptChanges
@@ -39,7 +39,7 @@ def own_changes(project: Project, habitat: Habitat, container: Container) -> Unk
 def work_of(project: Project, habitat: Habitat, container: Container, *, on_volumes: bool = False) -> ContainerWork:
     """Return the work that a container has (see `work_in`), or why its changes can't be listed."""
     try:
-        changes = own_changes(project, habitat, container).changes
+        changes = own_changes(project, habitat, container)
         return work_in(project, habitat, container, changes, on_volumes=on_volumes).work
     except EngineUnreachable:
         raise
@@ -51,11 +51,11 @@ class Unkept(NamedTuple):
     """What a container has that would be lost with it. others: the changes that are in no repository."""
 
     work: ContainerWork
-    others: Sequence[Change]
+    others: UnkeptChanges
 
 
 def work_in(
-    project: Project, habitat: Habitat, container: Container, changes: Sequence[Change], *, on_volumes: bool
+    project: Project, habitat: Habitat, container: Container, changes: UnkeptChanges, *, on_volumes: bool
 ) -> Unkept:
     """Return the work that a container has.
 
@@ -69,7 +69,7 @@ def work_in(
         changes: Its `own_changes`.
         on_volumes: Whether the repositories on its volumes count, too.
     """
-    own = places.changed_repositories(project, habitat, container, changes)
+    own = places.changed_repositories(project, habitat, container, changes.changes, is_whole=not changes.more)
     problem = ""
     states: list[RepositoryState] = []
     if own or (on_volumes and places.has_volumes_of_work(project, habitat, container)):
@@ -81,9 +81,10 @@ def work_in(
         except HabitatError as error:
             problem = error.message
     inside = [state.path for state in states] + own
-    files = [change for change in changes if not any(within(change.path, path) for path in inside)]
+    others = [change for change in changes.changes if not any(within(change.path, path) for path in inside)]
     counted = [state for state in states if _counts(container, state, on_volumes=on_volumes)]
-    return Unkept(ContainerWork(len(files), [*map(_summary, counted)], problem), files)
+    work = ContainerWork(len(others) + changes.more, [*map(_summary, counted)], problem)
+    return Unkept(work, replace(changes, changes=tuple(others)))
 
 
 def _counts(container: Container, state: RepositoryState, *, on_volumes: bool) -> bool:
