@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core import command_form, events
 from phases.core.build.lock import exclusive
 from phases.core.cache.image_labels import repository
-from phases.core.errors import Conflict
+from phases.core.errors import ConfigError, Conflict
 from phases.core.events.work import ContainerHolds
 from phases.core.runtime import own_containers
 from phases.core.runtime.carry import carried
@@ -78,8 +79,10 @@ def _volumes(project: Project, name: str, *, only_workspace: bool, with_shared: 
 
 
 def _shared(project: Project, name: str) -> list[Volume]:
-    """List what a habitat shares with others. One that the project no longer has shares nothing."""
-    return shared.of_habitat(project, project.habitat(name)) if name in project.habitats.names else []
+    """List what a habitat shares with others: nothing if the project no longer has it, or its config is broken."""
+    with suppress(ConfigError):
+        return shared.of_habitat(project, project.habitat(name)) if name in project.habitats.names else []
+    return []
 
 
 def _show(project: Project, name: str, containers: Iterable[Container], volumes: Sequence[Volume]) -> None:
