@@ -7,7 +7,7 @@ import hashlib
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core.runtime.workspace import follow
+from phases.core.runtime.workspace import clones, follow
 from phases.core.work import repositories
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ def run(script: str, files: Files, args: tuple[str, ...], output: Output) -> int
     """Run one of the programs. None if the script is none of them."""
     if script.endswith(repositories._LOOK.text):
         return 0  # there is no git, and so no repository
+    if script.endswith((clones._FOLLOW.text, clones._HEAD)):
+        output(b"same - - -\n", False)
+        return 0
     if script == follow._LIST.text:
         return _list(files, args[0], output)
     if script == follow._HASH.text:

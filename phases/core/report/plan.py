@@ -19,6 +19,7 @@ from phases.core.runtime.carry import settings
 from phases.core.runtime.carry.difference import difference
 from phases.core.runtime.own_containers import own_container
 from phases.core.runtime.persistence.unkept import work_of
+from phases.core.runtime.workspace.notes import notes
 from phases.protocol import ChangeDescription, SlicePath
 from phases.registry import named
 
@@ -66,7 +67,7 @@ def warnings(project: Project, name: str) -> list[str]:
     """Return what a person has to know about the habitat before a build."""
     text = unread_dockerfile(project, name)
     stale = project.assessments.look(name).stale
-    return [*([text] if text else []), *before_build(project.habitat(name), stale)]
+    return [*([text] if text else []), *before_build(project.habitat(name), stale), *notes(project, name)]
 
 
 def unread_dockerfile(project: Project, name: str) -> str:

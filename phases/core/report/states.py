@@ -72,6 +72,7 @@ class HabitatState:
         container: Its container, None for none.
         set_aside: Names of its other containers.
         aside_up: Names of those that run.
+        notes: What a person should know about its workspaces.
         bytes: What removing all its images would free, None if no engine answers.
     """
 
@@ -84,6 +85,7 @@ class HabitatState:
     set_aside: Sequence[str]
     bytes: int | None
     aside_up: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
     def first(self) -> PhaseState | None:

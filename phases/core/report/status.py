@@ -17,7 +17,9 @@ from phases.core.report.states import Base, ContainerState, HabitatState, Overvi
 from phases.core.runtime import own_containers
 from phases.core.runtime.orphans import orphans
 from phases.core.runtime.own_containers import LABEL_RUN, container_name
+from phases.core.runtime.persistence.volumes import LABEL_WORKSPACE
 from phases.core.runtime.session.presence import Presence
+from phases.core.runtime.workspace.notes import notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,6 +80,7 @@ class _Survey:
         for container in own_containers.containers(project):
             self._containers.setdefault(container.labels[LABEL_RUN], []).append(container)
         self._platform = cache(project.engine.platform)  # asked for once, and only for a Dockerfile
+        self._workspaces = project.engine.volumes(label=LABEL_WORKSPACE)
         self._disk = Disk(project.engine, project.image_index.all())
 
     def _of(self, name: str) -> str:
@@ -110,7 +113,8 @@ class _Survey:
         aside = [printable(container.name) for container in others]
         up = [printable(container.name) for container in others if container.running]
         current = self._container(name, own)
-        return HabitatState(printable(name), description, error, phases, base, current, aside, size, up)
+        texts = [] if error else notes(self._project, name, self._workspaces)
+        return HabitatState(printable(name), description, error, phases, base, current, aside, size, up, texts)
 
     def _container(self, name: str, listed: Container | None) -> ContainerState | None:
         container = self._project.engine.container(listed.id) if listed else None

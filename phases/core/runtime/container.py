@@ -26,7 +26,7 @@ from phases.core.runtime.replacement import LABEL_RETIRES
 from phases.core.runtime.session import image_users, mount_warnings
 from phases.core.runtime.session.presence import STARTING, Presence
 from phases.core.runtime.stop import LOCK_TIMEOUT, container_lock, describe_users
-from phases.core.runtime.workspace import record
+from phases.core.runtime.workspace import at_start
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -196,19 +196,12 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
     presence = Presence(project.state_folder(habitat.name))
     presence.note(container.id, STARTING)
     try:
-        _bring_up_to_date(project, habitat, container)
+        at_start.bring_up_to_date(project, habitat, container)
         _start_checked(project, habitat, container, image_note)
+        at_start.remind_of_drift(project, habitat, container)
     except (HabitatError, ContainerChanged):
         presence.drop_note(container.id, STARTING)
         raise
-
-
-def _bring_up_to_date(project: Project, habitat: Habitat, container: Container) -> None:
-    """Let the container's workspaces follow its image, if they come from another one."""
-    if record.is_behind(project.state_folder(habitat.name), workspaces_of(container)):
-        from phases.core.runtime.workspace import follow  # imported late: only a rebuild changes the image
-
-        follow.follow_image(project, habitat, container)
 
 
 def _start_checked(project: Project, habitat: Habitat, container: Container, image_note: str) -> None:

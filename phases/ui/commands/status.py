@@ -57,6 +57,8 @@ class Status(Printing):
             from phases.ui.status import table  # here: it loads rich
 
             table.show(overview, self.outstream)
+            for habitat in overview.habitats:
+                self.outstream.writelines(f"⚠ {habitat.name}: {text}\n" for text in habitat.notes)
             if next:
                 self.outstream.write(_next_commands(project.habitats.names))
         self.outstream.flush()

@@ -61,7 +61,7 @@ def follow_image(project: Project, habitat: Habitat, container: Container) -> No
         return
     try:
         if due:
-            _follow(project, name, due, known, spaces.image)
+            _follow(project, habitat, due, known, spaces.image)
     except HabitatError as error:
         text = f"what a rebuild has changed below {due[0].path} is not in the workspace: {error.message}"
         project.bus.emit(events.Notice(name, text, warning=True))
@@ -81,16 +81,20 @@ def _is_used(project: Project, container: Container, entries: Sequence[Workspace
     return any(row.running and row.id != container.id for row in rows)
 
 
-def _follow(project: Project, name: str, entries: Sequence[Workspace], known: WorkspaceRecord, image: str) -> None:
+def _follow(
+    project: Project, habitat: Habitat, entries: Sequence[Workspace], known: WorkspaceRecord, image: str
+) -> None:
+    name = habitat.name
     _, for_new, for_old = fill.helpers(project, name)
     with _Place(project, name, image, entries).running(for_new) as new:
         for number, entry in enumerate(entries):
             before = known.images.get(entry.volume, "")
+            one = _Following(project, habitat, entry, f"{_WORKSPACES}/{number}", known)
             if project.engine.image_config(before) if before else None:
                 with _Place(project, name, before, ()).running(for_old) as old:
-                    _follow_one(project, name, entry, number, new, old)
+                    one.follow(new, old)
             else:
-                _follow_one(project, name, entry, number, new, None)
+                one.follow(new, None)
 
 
 class _Place:
@@ -163,43 +167,57 @@ class _Place:
         return b"".join(printed)
 
 
-def _follow_one(project: Project, name: str, entry: Workspace, number: int, new: _Place, old: _Place | None) -> None:
-    folder = f"{_WORKSPACES}/{number}"
-    base = old.files(entry.resolved) if old else trees.WorkspaceTree()
-    image = new.files(entry.resolved)
-    base = _give(project, new, folder, base, image)
-    compared = comparison.Comparison(base, image, new.files(folder))
-    _learn_hashes(compared, entry, folder, new, old)
-    changes = compared.changes()
-    lists = comparison.lists(changes)
-    if any(lists.values()):
-        new.put(lists)
-        new.run(_APPLY, entry.resolved, folder, _LISTS)
-    _report(project, name, entry, changes)
+class _Following:
+    """One workspace that follows the image. folder: where the container of the new image has it."""
 
+    def __init__(
+        self, project: Project, habitat: Habitat, entry: Workspace, folder: str, known: WorkspaceRecord
+    ) -> None:
+        self._project, self._habitat, self._entry, self._folder = project, habitat, entry, folder
+        self._known = known
 
-def _learn_hashes(compared: Comparison, entry: Workspace, folder: str, new: _Place, old: _Place | None) -> None:
-    paths = compared.doubtful_in_images()
-    if old:
-        compared.learn_images(old.hashes(entry.resolved, paths), new.hashes(entry.resolved, paths))
-    paths = compared.doubtful_in_workspace()
-    if paths:
-        base = old.hashes(entry.resolved, compared.files_of_base(paths)) if old else {}
-        image = new.hashes(entry.resolved, compared.files_of_image(paths))
-        compared.learn(base, image, new.hashes(folder, paths))
+    def follow(self, new: _Place, old: _Place | None) -> None:
+        resolved = self._entry.resolved
+        image = new.files(resolved)
+        base = self._give(new, old.files(resolved) if old else trees.WorkspaceTree(), image)
+        workspace = new.files(self._folder)
+        compared = comparison.Comparison(base, image, workspace)
+        self._learn_hashes(compared, new, old)
+        changes = compared.changes()
+        lists = comparison.lists(changes)
+        if any(lists.values()):
+            new.put(lists)
+            new.run(_APPLY, resolved, self._folder, _LISTS)
+        _report(self._project, self._habitat.name, self._entry, changes)
+        if {*image.repositories, *base.repositories} & {*workspace.repositories}:
+            from phases.core.runtime.workspace.clones import CloneFollower  # imported late: many habitats have none
 
+            clones = CloneFollower(
+                self._project, self._habitat, self._known, new.container, old.container if old else ""
+            )
+            clones.follow(resolved, self._folder, (base, image, workspace))
 
-def _give(project: Project, new: _Place, folder: str, base: WorkspaceTree, image: WorkspaceTree) -> WorkspaceTree:
-    """Give a workspace to the owner that its folder has in the new image, if USER's number has changed.
+    def _learn_hashes(self, compared: Comparison, new: _Place, old: _Place | None) -> None:
+        resolved = self._entry.resolved
+        paths = compared.doubtful_in_images()
+        if old:
+            compared.learn_images(old.hashes(resolved, paths), new.hashes(resolved, paths))
+        if paths := compared.doubtful_in_workspace():
+            base = old.hashes(resolved, compared.files_of_base(paths)) if old else {}
+            image = new.hashes(resolved, compared.files_of_image(paths))
+            compared.learn(base, image, new.hashes(self._folder, paths))
 
-    Returns:
-        The tree of the earlier image, as if it had the new number.
-    """
-    before, now = base.folder, image.folder
-    if not (before and now) or (before.uid, before.gid) == (now.uid, now.gid):
-        return base
-    give(project.engine, new.container, (now.uid, now.gid), [folder])
-    return trees.with_owner(base, (before.uid, before.gid), (now.uid, now.gid))
+    def _give(self, new: _Place, base: WorkspaceTree, image: WorkspaceTree) -> WorkspaceTree:
+        """Give a workspace to the owner that its folder has in the new image, if USER's number has changed.
+
+        Returns:
+            The tree of the earlier image, as if it had the new number.
+        """
+        before, now = base.folder, image.folder
+        if not (before and now) or (before.uid, before.gid) == (now.uid, now.gid):
+            return base
+        give(self._project.engine, new.container, (now.uid, now.gid), [self._folder])
+        return trees.with_owner(base, (before.uid, before.gid), (now.uid, now.gid))
 
 
 def _report(project: Project, name: str, entry: Workspace, changes: Changes) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct, field
 
 from phases.core.files import atomic, safe_open
@@ -24,22 +24,35 @@ FILLING = "filling"
 _MAX_BYTES = 1_000_000
 
 
+class Drift(Struct, frozen=True):
+    """A repository of a workspace that doesn't have the commit of the image. user: its owner; text: the message."""
+
+    user: str
+    head: str
+    branch: str
+    text: str
+
+
 class WorkspaceRecord(Struct):
     """The record.
 
     Attributes:
         images: The id of the image that the files come from, or FILLING, by the name of the volume.
+        clones: The commit and the branch of the image that a repository has followed, by its path. One that has yet to
+            follow for the first time has what its image had.
+        drift: The repositories that don't follow the image, by their paths.
     """
 
     images: dict[str, str] = field(default_factory=dict)
+    clones: dict[str, list[str]] = field(default_factory=dict)
+    drift: dict[str, Drift] = field(default_factory=dict)
 
 
 def read(folder: Path) -> WorkspaceRecord:
     """Return the record in the state folder of a habitat, an empty one if the file is gone or broken."""
     try:
-        rows = json.loads(safe_open.read(folder / RECORD, _MAX_BYTES) or b"{}")
-        return WorkspaceRecord({str(volume): str(image) for volume, image in rows["images"].items()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return msgspec.json.decode(safe_open.read(folder / RECORD, _MAX_BYTES) or b"{}", type=WorkspaceRecord)
+    except (OSError, msgspec.MsgspecError, ValueError):
         return WorkspaceRecord()
 
 
@@ -53,4 +66,4 @@ def is_behind(folder: Path, workspaces: Workspaces) -> bool:
 
 def write(folder: Path, record: WorkspaceRecord) -> None:
     """Write the record. Raises StateError."""
-    atomic.write_if_changed(folder / RECORD, json.dumps({"images": record.images}).encode())
+    atomic.write_if_changed(folder / RECORD, msgspec.json.encode(record))
