@@ -6,7 +6,17 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import CommandResult, Project, clear, docker, fresh_name
+from conftest import (
+    CommandResult,
+    Project,
+    RunningDoit,
+    clear,
+    docker,
+    fresh_name,
+    left_containers,
+    untagged,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +85,11 @@ class Pair:
 def pair(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, git_image: str) -> Iterator[Pair]:
     project, name = Project(tmp_path_factory.mktemp("commits")), fresh_name()
     project.habitat(name, CONFIG.format(image=git_image))
-    project.write(f"habitats/{name}/tests/t.sh", "#!/bin/sh\n! grep wrong project/file\n", 0o755)
+    project.write(
+        f"habitats/{name}/tests/t.sh",
+        "#!/bin/sh\ngrep wrong project/file && exit 1\ntest ! -e project/slow || sleep 99\n",
+        0o755,
+    )
     git(project.root, "init", "-q", "-b", "main")
     (project.root / "file").write_text("one\n")
     git(project.root, "add", "file")
@@ -108,6 +122,25 @@ def test_take_writes_nothing_before_the_checks_have_passed(pair: Pair) -> None:
     pair.work(f"test $(git rev-parse HEAD) = {git(pair.top, 'rev-parse', 'main')}; grep ours file; test -e new")
 
 
+@pytest.mark.guarantee("transfer-killed")
+def test_take_killed_in_its_checks_leaves_the_repository_whole_and_the_next_one_goes_on(pair: Pair) -> None:
+    pair.work("echo x >slow; git add .; git commit -qm slow")
+    log = pair.top / ".stamps" / pair.name / "take.log"
+    log.write_text("")
+    before = contents(pair.top)
+    with RunningDoit(pair.project, f"take:{pair.name}") as run:
+        wait_until(lambda: "$ test tests/t.sh" in log.read_text() or run.process.poll() is not None)
+        assert run.process.poll() is None, run.out
+        run.process.kill()
+    assert contents(pair.top) == before
+    pair.work("git rm -q slow; git commit -qm quick")
+    assert "2 commits" in pair.done("take")
+    assert left_containers(pair.name) == []
+    assert docker("ps", "--all", "--quiet", "--filter", f"name=_{pair.name}_") == ""
+    assert not list((pair.top / ".stamps" / pair.name).glob("passing.*"))
+    pair.work("git reset -q --hard HEAD~2")
+
+
 def test_commits_of_running_and_of_stopped_habitat_come_into_a_branch(pair: Pair) -> None:
     pair.work("echo more >>file; git commit -qam two; echo wip >wip")
     rows = [line.split() for line in pair.done("changes").out.splitlines()]
@@ -122,7 +155,5 @@ def test_commits_of_running_and_of_stopped_habitat_come_into_a_branch(pair: Pair
     assert subjects == [f"Uncommitted work in {pair.name}", "two"]
     assert git(pair.top, "show", f"{pair.branch}:wip") == "wip"
     assert docker("ps", "--all", "--quiet", "--filter", f"name=_{pair.name}_") == ""
-    label = f"label=habitat.name={pair.name}"
-    untagged = docker("images", "--quiet", "--filter", "dangling=true", "--filter", label).split()
-    assert untagged == []
+    assert untagged(pair.name) == []
     assert git(pair.top, "status", "--porcelain", "--untracked-files=no") == ""
