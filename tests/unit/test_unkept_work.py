@@ -210,3 +210,12 @@ def test_destroy_names_work_before_other_changes_and_containers(working: Working
     holds = [event for event in working.demo.seen if isinstance(event, ContainerHolds)]
     assert holds[0].work.repositories == [RepositoryWork(str(working.project), "main", unpushed=1, changed=1)]
     assert (working.images(), working.demo.engine.containers()) == (images, containers)
+
+
+def test_container_with_too_much_to_copy_is_not_read(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
+    working.work()
+    working.rebuild()
+    monkeypatch.setattr(working.demo.engine, "changed_bytes", lambda _: 5 << 30)
+    lacks = plan(working.demo.run_anew(), "demo", with_work=True).lacks
+    assert lacks == ContainerWork(problem="5.0 GB were written in habitat-demo, too much to copy for a look")
+    assert working.looks == []

@@ -16,7 +16,7 @@ from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE
 from phases.core.container.main_process import restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.errors import NotFound
+from phases.core.errors import HabitatError, NotFound
 from phases.core.work.repositories import paths_by_user
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ _PURPOSE = "look"
 
 # A volume that nobody has named: the engine made it for a VOLUME of the image, and no other container gets it.
 _UNNAMED = re.compile(r"[0-9a-f]{64}")
+
+# Bytes that a look copies at most, which takes some ten seconds.
+_MOST_BYTES = 2 << 30
 
 # Folders below WORKDIR that are asked whether they are repositories.
 _MOST_FOLDERS = 64
@@ -48,12 +51,14 @@ def place_to_read(project: Project, habitat: Habitat, container: Container, *, o
             engine copies them, which takes a second for some 200 MB.
 
     Raises:
-        HabitatError: The temporary container can't be made.
+        HabitatError: The temporary container can't be made, or too much was written in the container.
     """
     if container.running:
         yield container
         return
     engine, name = project.engine, habitat.name
+    if own_files and (size := engine.changed_bytes(container.id)) > _MOST_BYTES:
+        raise HabitatError(f"{size / (1 << 30):.1f} GB were written in {container.name}, too much to copy for a look")
     project.temporary_containers.sweep(_PURPOSE, name)
     image = container.image
     key = project.temporary_containers.passing_name(_PURPOSE, name)
