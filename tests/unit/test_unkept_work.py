@@ -191,7 +191,7 @@ def test_work_is_described_in_words_with_hostile_names_quoted() -> None:
         "3 changed files and a rebase that was begun in a (main)",
         r'more than 40 changed files in "b\n\x1b[2J" ("x y")',
         "2 stashes in /elsewhere/c",
-        r"d (git can't read it: fatal: \x1b[31m)",
+        r"what is in d (git can't read it: fatal: \x1b[31m)",
         "1 changed file outside kept paths",
     ]
     assert unkept.describe(ContainerWork()) == ""

@@ -108,7 +108,9 @@ def _summary(state: RepositoryState) -> RepositoryWork:
 
 def describe(work: ContainerWork, workdir: str = "") -> str:
     """Return the work in words, "" if there is none. Paths below `workdir` are shortened."""
-    parts = [_described(repository, workdir) for repository in work.repositories]
+    # Those about which nothing is known but a problem come last.
+    known = sorted(work.repositories, key=lambda row: not (row.unpushed or row.stashes or row.changed or row.operation))
+    parts = [_described(repository, workdir) for repository in known]
     if work.problem:
         parts.append(f"what can't be read ({printable(work.problem)})")
     if work.files:
@@ -127,7 +129,7 @@ def _described(work: RepositoryWork, workdir: str) -> str:
     name = shown(path) + (f" ({shown(work.branch)})" if work.branch else "")
     text = " and ".join(filter(None, (", ".join(filter(None, counts[:-1])), counts[-1])))
     problem = printable(work.problem) if work.problem else ""
-    return f"{text} in {name}" + (f" ({problem})" if problem else "") if text else f"{name} ({problem})"
+    return f"{text} in {name}" + (f" ({problem})" if problem else "") if text else f"what is in {name} ({problem})"
 
 
 def _count(number: int, noun: str) -> str:
