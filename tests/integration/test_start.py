@@ -225,7 +225,8 @@ def test_start_with_newer_image_keeps_old_container_with_files(habitat: BuiltHab
     ), failed.out
     habitat.entry("  command: . /mounted/run; cat ~/changed\n", changed)
     plan = habitat.project.doit(f"plan:{habitat.name}")
-    assert "⇒ the next start replaces the container, since its image is out of date; the old one is kept" in plan
+    assert "⇒ the next start replaces the container, since its image is out of date: the new one will lack " in plan
+    assert "; the old one is kept under another name if it has changes" in plan
     result = habitat.start()
     assert result.code == 0, result.out
     assert lines(result)[-2:] == ["1", "changed"]
@@ -305,15 +306,46 @@ def test_start_after_change_ignores_session_in_old_container(habitat: BuiltHabit
     )
     with RunningDoit(habitat.project, habitat.task) as first:
         first.wait_for("up\n")
-        habitat.entry("  command: echo changed\n  limits: {pids: 100}\n")
+        habitat.entry("  command: echo changed; cat ~/work\n", "setup: {user: [echo x >~/x]}\n")
         second = habitat.project.doit(habitat.task)
-        assert second.code == 0, second.out
+        assert second.code != 0, "there is no ~/work in the new container"
         assert "and is still in use" in second
         assert habitat.state() == "exited"
         (aside,) = [word for word in second.out.split() if word.startswith(f"{habitat.container}-2")]
-        docker("exec", aside.rstrip(","), "touch", "/tmp/go")
+        docker("exec", aside.rstrip(",:"), "touch", "/tmp/go")
         assert first.end().code == 0, first.out
-    assert docker("inspect", "--format", "{{.State.Status}}", aside.rstrip(",")) == "exited"
+    assert docker("inspect", "--format", "{{.State.Status}}", aside.rstrip(",:")) == "exited"
+
+
+@pytest.mark.guarantee("settings-keep-files", "set-aside-has-way-back")
+def test_changed_settings_and_restored_container_keep_files(habitat: BuiltHabitat) -> None:
+    """A setting is changed during a session, and a gone image has its container again."""
+    habitat.script("[ -e ~/work ] || { echo work >~/work; echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; }\n")
+    networkless = "  command: cat ~/work; ls /sys/class/net\n  network: none\n  limits: {pids: 100}\n"
+    with RunningDoit(habitat.project, habitat.task) as first:
+        first.wait_for("up\n")
+        habitat.entry(networkless)
+        second = habitat.project.doit(habitat.task)
+        assert "entry.limits.pids and entry.network changed: " in second, second.out
+        assert "so that takes effect at the first start after it has stopped" in second
+        assert lines(second)[-3:-1] == ["eth0", "lo"]
+        docker("exec", habitat.container, "touch", "/tmp/go")
+        assert first.end().code == 0, first.out
+    third = habitat.start()
+    assert lines(third)[-2:] == ["work", "lo"], third.out
+    assert "the container is made again with its files, " in third
+    assert habitat.state(".HostConfig.PidsLimit") == "100"
+    assert len(docker("ps", "-aq", f"--filter=name={habitat.container}").split()) == 1
+    habitat.entry(networkless, "setup: {user: [echo x >~/x]}\n")
+    assert "work': No such file" in habitat.start()
+    restored = habitat.project.doit(f"restore:{habitat.name}")
+    assert "the one before had no changes, and is removed" in restored, restored.out
+    assert lines(habitat.start())[-2:] == ["work", "lo"]
+    assert len(docker("ps", "-aq", f"--filter=name={habitat.container}").split()) == 1
+    assert habitat.project.doit(f"destroy:{habitat.name}", "--yes").code == 0
+    assert (
+        docker("images", "-aq", f"--filter=label=habitat.name={habitat.name}", "--filter=label=habitat.carried") == ""
+    )
 
 
 @pytest.mark.guarantee("session-keeps-container-running")

@@ -270,7 +270,7 @@ def test_file_that_persists_no_longer_stays_in_container(tmp_path: Path) -> None
     assert (node.kind, node.content) == ("file", b"mine")
 
 
-class _Dying:
+class Dying:
     """Lets the calls of an engine that change something work up to one, and ends the run there."""
 
     METHODS = ("create", "start", "stop", "remove", "rename", "carry", "flatten", "remove_image", "put_archive", "exec")
@@ -312,7 +312,7 @@ def test_start_killed_at_any_request_keeps_files_and_leaves_nothing(
         copy = demo.copy_to(tmp_path_factory.mktemp("copy"))
         configure(copy, NETWORK)
         with monkeypatch.context() as patch:
-            run = _Dying(copy.engine, patch, last)
+            run = Dying(copy.engine, patch, last)
             with contextlib.suppress(KilledError):
                 start(copy)
         if not run.is_dead:
@@ -341,7 +341,7 @@ def test_work_done_after_kill_is_not_lost_to_the_copy(demo: DemoProject, monkeyp
     """A run was killed before the new container was in place, and somebody worked in the old one with docker's help."""
     configure(demo, NETWORK)
     with monkeypatch.context() as patch:
-        _Dying(demo.engine, patch, 1000, "rename")
+        Dying(demo.engine, patch, 1000, "rename")
         with contextlib.suppress(KilledError):
             start(demo)
     assert len(all_names(demo)) == 2

@@ -144,7 +144,7 @@ def test_verb_without_name_takes_habitat_named_like_the_folder(tmp_path: Path) -
         ("run one", "there is no command 'run': here that is start: `habitat help start` explains it"),
         ("exec one", "exec needs a command, as in `habitat exec one -- make test`"),
         ("strat", "there is no command 'strat': `habitat help start` explains start"),
-        ("strace", "there is no command 'strace': `habitat help` lists all commands"),
+        ("dumpdb", "there is no command 'dumpdb': `habitat help` lists all commands"),
         (
             "start one --detahc",
             "option --detahc not recognized: did you mean --detach? `habitat help start` lists the options",

@@ -118,7 +118,8 @@ def test_start_with_newer_image_keeps_old_container_under_other_name(demo: DemoP
         ),
         (
             f"the container that was habitat-demo before is kept as {aside.name}, since its image is out of date: "
-            "`doit destroy:demo --set-aside` removes such containers, after asking"
+            "`doit shell:demo --aside` opens a shell in it, `doit restore:demo` makes it the habitat's again, "
+            "`doit prune:demo` removes such containers, after asking"
         ),
     ]
 

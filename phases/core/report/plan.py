@@ -15,7 +15,7 @@ from phases.core.errors import Conflict, printable
 from phases.core.events import Plan, Reason
 from phases.core.json_types import dotted
 from phases.core.report.changes import Difference, describe, differences
-from phases.core.runtime.carry import settings
+from phases.core.runtime.carry import restored, settings
 from phases.core.runtime.carry.difference import difference
 from phases.core.runtime.own_containers import own_container
 from phases.core.runtime.persistence.unkept import work_of
@@ -93,7 +93,8 @@ def _replaced(project: Project, name: str) -> tuple[str, Container | None]:
 
 
 def _change(project: Project, name: str, container: Container) -> ContainerDifference:
-    return difference(project, project.habitat(name), container, project.assessments.look(name).final)
+    image = restored.image_for(project, name, container, project.assessments.look(name).final)
+    return difference(project, project.habitat(name), container, image)
 
 
 def _kept(project: Project, name: str, container: Container) -> str:

@@ -73,6 +73,8 @@ class HabitatState:
         set_aside: Names of its other containers.
         aside_up: Names of those that run.
         notes: What a person should know about its workspaces.
+        aside_bytes: The size of what was changed or added in those, without what a carried image has.
+        aside_since: When the first of them was set aside.
         bytes: What removing all its images would free, None if no engine answers.
     """
 
@@ -86,6 +88,8 @@ class HabitatState:
     bytes: int | None
     aside_up: Sequence[str] = ()
     notes: Sequence[str] = ()
+    aside_bytes: int = 0
+    aside_since: datetime | None = None
 
     @property
     def first(self) -> PhaseState | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from phases.core import command_form
 from phases.core.cache import dockerfile_references as references
 from phases.core.cache import image_labels
-from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
+from phases.core.errors import EngineError, EngineUnreachable, HabitatError, NotFound, printable
 from phases.core.problems import with_count
 from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
@@ -114,7 +114,16 @@ class _Survey:
         up = [printable(container.name) for container in others if container.running]
         current = self._container(name, own)
         texts = [] if error else notes(self._project, name, self._workspaces)
-        return HabitatState(printable(name), description, error, phases, base, current, aside, size, up, texts)
+        state = HabitatState(printable(name), description, error, phases, base, current, aside, size, up, texts)
+        times = (own_containers.set_aside_at(container.name) for container in others)
+        since = min((time for time in times if time), default=None)
+        return replace(state, aside_bytes=sum(map(self._changed_bytes, others)), aside_since=since)
+
+    def _changed_bytes(self, container: Container) -> int:
+        try:
+            return self._project.engine.changed_bytes(container.id)
+        except NotFound:  # it was removed meanwhile
+            return 0
 
     def _container(self, name: str, listed: Container | None) -> ContainerState | None:
         container = self._project.engine.container(listed.id) if listed else None

@@ -14,6 +14,7 @@ from phases.core.cache.stamps import state_dir
 from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
 from phases.core.runtime import own_containers
+from phases.core.runtime.carry import restored
 from phases.core.runtime.persistence.volumes import volumes_of
 from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session.presence import Presence
@@ -79,6 +80,8 @@ def clean_all(project: Project, name: str) -> int:
         Presence(project.state_folder(name)).discard(container.id for container in ours if container.running)
         _discard(path for path in folder.iterdir() if not _stays(path))
         fingerprints.sweep(folder, project.engine)
+    if not ours:
+        _discard([folder / restored.RECORD])
     project.connection.wait_for_tasks()
     # The folder says that this project had the habitat, as long as its containers and volumes are there.
     if not ours and not volumes_of(project, name):
@@ -91,7 +94,7 @@ def clean_all(project: Project, name: str) -> int:
 
 def _stays(path: Path) -> bool:
     """Return whether a file in a habitat's state folder is about its name, its containers or caches, which stay."""
-    if path.name in (RECORD, WORKSPACES, agent_folder.STATE_FOLDER):
+    if path.name in (RECORD, WORKSPACES, restored.RECORD, agent_folder.STATE_FOLDER):
         return True
     return path.name.startswith("starts") or fingerprints.is_record(path) or cache_volumes.is_record(path)
 

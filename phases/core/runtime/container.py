@@ -13,12 +13,12 @@ from phases.core.container import safe_paths
 from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, StartError
 from phases.core.runtime import replacement
-from phases.core.runtime.carry import carried, settings
+from phases.core.runtime.carry import carried, restored, settings
 from phases.core.runtime.carry.carried import LABEL_CARRIED_AT, LABEL_IMAGE_VOLUMES
 from phases.core.runtime.carry.difference import difference
 from phases.core.runtime.carry.tidy import LABEL_REPLACES
 from phases.core.runtime.new_container import LABEL_HOME, ContainerChanged, check_mount_points, create_container
-from phases.core.runtime.own_containers import container_name, is_new, new_names
+from phases.core.runtime.own_containers import container_name, new_names
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
 from phases.core.runtime.person import commit_author
@@ -78,22 +78,25 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
 
 def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
     current = replacement.current_container(project, habitat.name)
+    if current and not fresh and restored.is_restored(project, habitat.name, current):
+        image = settings.image_of_restored(project, habitat, current, image)
     change = difference(project, habitat, current, image) if current else None
     if current and not change and not fresh:
-        return _resume(project, habitat, current)
+        return start_if_stopped(project, habitat, current)
     if current and change and change.settings and not fresh and carried.is_possible(project, current):
         return _with_settings(project, habitat, current, image, change)
     if current:
         reason = change.reason if change else ""
         replacement.announce(project, habitat, current, reason or "you asked for a new one")
     again = None if fresh else replacement.matching(project, habitat, image)
-    if again and not is_new(again.name):
-        text = f"{again.name} was set aside, and matches the image and the config: it is used again"
-        project.bus.emit(events.Notice(habitat.name, text))
     if current:
         replacement.make_way(project, habitat, current)
     try:
-        return _resume(project, habitat, again) if again else _create(project, habitat, image, current, fresh=fresh)
+        return (
+            start_if_stopped(project, habitat, again)
+            if again
+            else _create(project, habitat, image, current, fresh=fresh)
+        )
     except (HabitatError, ContainerChanged):
         replacement.resume_old(project, habitat.name)
         raise
@@ -104,7 +107,7 @@ def _with_settings(
 ) -> tuple[Container, bool]:
     """Return the habitat's container with other settings: itself, or a new one with its files. One in use stays."""
     if settings.set_limits(project, habitat, current, change):
-        return _resume(project, habitat, current)
+        return start_if_stopped(project, habitat, current)
     again = replacement.matching(project, habitat, image, only_new=True)
     if again and again.running:
         return again, True
@@ -112,12 +115,12 @@ def _with_settings(
     lock = container_lock(project, habitat.name, current, alone=True)
     if users or not lock.try_acquire(LOCK_TIMEOUT):
         settings.postpone(project, habitat, current, change, users or "another run")
-        return _resume(project, habitat, current)
+        return start_if_stopped(project, habitat, current)
     try:
         text = settings.effect(project, habitat, current, change)
         project.bus.emit(events.Notice(habitat.name, f"{change.reason}: {text}"))
         replacement.make_way(project, habitat, current)
-        return _resume(project, habitat, again) if again else _carry(project, habitat, current, image)
+        return start_if_stopped(project, habitat, again) if again else _carry(project, habitat, current, image)
     except (HabitatError, ContainerChanged):
         replacement.resume_old(project, habitat.name)
         with suppress(EngineError):
@@ -136,7 +139,7 @@ def _carry(project: Project, habitat: Habitat, old: Container, image: str) -> tu
     return _create(project, habitat, carried.image_of(project, habitat.name, stopped, image), stopped, carries=True)
 
 
-def _resume(project: Project, habitat: Habitat, container: Container) -> tuple[Container, bool]:
+def start_if_stopped(project: Project, habitat: Habitat, container: Container) -> tuple[Container, bool]:
     """Start a container of an earlier start if it doesn't run. Return it, and whether it was running."""
     if not container.running:
         collect_replaced_files(project, habitat.name, container)  # the last session may have been killed
@@ -179,6 +182,7 @@ def _create(
     try:
         if old and carries:
             settings.keep_files(project, old, container)
+            restored.follow(project, habitat.name, old, container)
         _start(project, habitat, container)
     except HabitatError:
         now = project.engine.container(container.id)

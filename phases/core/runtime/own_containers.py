@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from phases.core.errors import Conflict
@@ -40,6 +41,8 @@ _RETIRED = "-retired"
 # The end of the name of a container that has nothing that the one in its place lacks: it is about to be removed.
 _OLD = "-old"
 
+_STAMP = "%Y%m%d-%H%M%S"
+
 # The end of `aside_names`, `new_names` and `old_names`.
 _ASIDE = re.compile(rf"-\d{{8}}-\d{{6}}(-\d+)?({_NEW}|{_RETIRED}|{_OLD})?", re.ASCII)
 
@@ -54,7 +57,7 @@ def aside_names(name: str, *, retired: bool = False) -> Iterator[str]:
 
     retired: Whether no start is to use it again.
     """
-    stamped, end = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", _RETIRED if retired else ""
+    stamped, end = f"{name}-{time.strftime(_STAMP)}", _RETIRED if retired else ""
     yield f"{stamped}{end}"
     yield from (f"{stamped}-{number}{end}" for number in itertools.count(2))
 
@@ -82,6 +85,18 @@ def is_new(name: str) -> bool:
 def is_retired(name: str) -> bool:
     """Return whether a name is that of a container which no start is to use again."""
     return name.endswith(_RETIRED) and bool(_ASIDE.search(name))
+
+
+def set_aside_at(name: str) -> datetime | None:
+    """Return when a container was set aside, as its name has it, in UTC; None for one that wasn't."""
+    match = _ASIDE.search(name)
+    if not match:
+        return None
+    stamp = match[0].lstrip("-")[: len("20260101-000000")]
+    try:
+        return datetime.strptime(stamp, _STAMP).astimezone(UTC)  # the stamp is of the local time
+    except ValueError:
+        return None
 
 
 def marks(habitat: str) -> dict[str, str]:

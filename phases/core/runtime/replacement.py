@@ -79,8 +79,8 @@ def current_container(project: Project, name: str) -> Container | None:
 def matching(project: Project, habitat: Habitat, image: str, *, only_new: bool = False) -> Container | None:
     """Return the newest container beside the habitat's own that has the image and all settings of the config.
 
-    A change has set it aside, not `start --new`, or a killed start left it. One of a killed start that doesn't match is
-    removed.
+    A change has set it aside, not `start --new`, or a killed start left it. The first is told. One of a killed start
+    that doesn't match is removed.
 
     only_new: Whether it has to be one of a killed start, or of one that another run is about to finish.
     """
@@ -91,6 +91,9 @@ def matching(project: Project, habitat: Habitat, image: str, *, only_new: bool =
             continue
         container = project.engine.container(row.id)
         if container and _can_follow(current, container) and not difference(project, habitat, container, image):
+            if not is_new(container.name):
+                text = f"{container.name} was set aside, and matches the image and the config: it is used again"
+                project.bus.emit(events.Notice(habitat.name, text))
             return container
         if container and is_new(container.name) and not container.running:
             carried.remove_container(project, container)
@@ -249,7 +252,8 @@ def _report_aside(project: Project, name: str, old: Container, aside: str, reaso
         text += ", and is still in use"
     else:
         project.engine.stop(old.id)
-        destroy = command_form.verb("destroy", name, "--set-aside")
-        text += f": `{destroy}` removes such containers, after asking"
+        shell, restore = command_form.verb("shell", name, "--aside"), command_form.verb("restore", name)
+        text += f": `{shell}` opens a shell in it, `{restore}` makes it the habitat's again, "
+        text += f"`{command_form.verb('prune', name)}` removes such containers, after asking"
     presence.forget(old.id)
     project.bus.emit(events.Notice(name, text))

@@ -20,6 +20,7 @@ from phases.registry import NAMES as PHASE_NAMES
 from phases.ui.tasks import quoted
 from phases.ui.verbs import destroy, layer_tests
 from phases.ui.verbs.registry import FOR_REMOVED, VERBS
+from phases.ui.verbs.verb import NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -169,6 +170,8 @@ def _take_verb(waiting: list[str], verb: Verb, names: Sequence[str], removed: Se
         elif habitats := named(waiting[0], names) or [name for name in removed if name == waiting[0]]:
             chosen.update(dict.fromkeys(habitats))
             del waiting[0]
+        elif _is_number(waiting[0], verb):
+            options += _take_options(waiting, verb)
         elif ":" in waiting[0] or verb_named(waiting[0]):
             break  # the next task
         else:
@@ -218,11 +221,19 @@ def _take_options(waiting: list[str], verb: Verb) -> list[str]:
     """Take the options at the beginning, with their values. An unknown one is taken too, for doit to refuse."""
     taken: list[str] = []
     parser = parser_of(verb)
-    while waiting and is_option(waiting[0]):
+    while waiting and (is_option(waiting[0]) or _is_number(waiting[0], verb)):
+        if _is_number(waiting[0], verb):
+            taken += [f"--{NUMBER['long']}", waiting.pop(0)]
+            continue
         count = length_of_option(waiting, parser) or 1
         taken += waiting[:count]
         del waiting[:count]
     return taken
+
+
+def _is_number(word: str, verb: Verb) -> bool:
+    """Return whether a word is the number of a container, for a verb that takes one."""
+    return word.isdecimal() and word.isascii() and NUMBER in verb.OPTIONS
 
 
 def is_option(word: str) -> bool:

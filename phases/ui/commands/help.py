@@ -27,11 +27,11 @@ UNUSED = ("dumpdb", "reset-dep", "strace")
 #: All verbs and commands, in groups.
 GROUPS = {
     "Begin": ("init", "new", "migrate", "tabcompletion"),
-    "Live with it": ("start", "shell", "exec", "login", "stop", "trust"),
+    "Live with it": ("start", "shell", "exec", "login", "stop", "restore", "trust"),
     "Bring work home": ("changes", "fetch", "take", "send"),
     "Build": ("build", "rebuild", "test-layer", "debug", "forget", "clean"),
     "Look": ("status", "plan", "logs", "list", "info", "schema", "help"),
-    "Leave": ("destroy", "eject"),
+    "Leave": ("prune", "destroy", "eject"),
 }
 
 #: The options of commands that build, by their names. doit has more, and other words for these.

@@ -41,7 +41,7 @@ COMMANDS = (
 
 # The words by which people know a command from Docker, Compose, Vagrant, git or a shell.
 _SYNONYMS = {
-    "clean": ("clear", "prune", "rmi"),
+    "clean": ("clear", "rmi"),
     "destroy": ("del", "delete", "remove", "rm"),
     "eject": ("export",),
     "exec": ("execute",),

@@ -51,7 +51,7 @@ def _lines(habitat: HabitatState, strip: Strip, now: datetime) -> Iterator[Text]
         yield strip.row(habitat)
     yield cells.container(habitat.container, now)
     if habitat.set_aside:
-        yield Text(f"{cells.set_aside(habitat).plain} set aside")
+        yield Text(f"{cells.set_aside(habitat, now).plain} set aside")
     facts = [cells.size(habitat.bytes), cells.base(habitat.base, now)]
     yield Text(", ").join(fact for fact in facts if fact)
     yield cells.note(habitat)

@@ -38,9 +38,14 @@ def container(state: ContainerState | None, now: datetime) -> Text:
     return Text(f"up{since}{inside}", "green") if state.running else Text(f"stopped{since}")
 
 
-def set_aside(habitat: HabitatState) -> Text:
-    up = f", {len(habitat.aside_up)} up" if habitat.aside_up else ""
-    return Text(f"{len(habitat.set_aside) or ''}{up}")
+def set_aside(habitat: HabitatState, now: datetime | None = None) -> Text:
+    """Return how many containers were set aside, with their size, the age of the oldest, and how many run."""
+    if not habitat.set_aside:
+        return Text()
+    oldest = age(habitat.aside_since, now) if habitat.aside_since and now else ""
+    up = f"{len(habitat.aside_up)} up" if habitat.aside_up else ""
+    parts = (str(len(habitat.set_aside)), size(habitat.aside_bytes).plain, oldest, up)
+    return Text(", ".join(filter(None, parts)))
 
 
 def orphan(left: Orphan) -> Text:

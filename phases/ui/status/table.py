@@ -159,7 +159,7 @@ def _columns(overview: Overview, layout: Layout, now: datetime, *, plain: bool) 
         columns.append(Column(Text("container"), lambda habitat: cells.container(habitat.container, now), f"{up} up"))
     if any(habitat.set_aside for habitat in habitats):
         aside = sum(len(habitat.set_aside) for habitat in habitats)
-        columns.append(Column(Text("aside"), cells.set_aside, str(aside), "right"))
+        columns.append(Column(Text("aside"), lambda habitat: cells.set_aside(habitat, now), str(aside), "right"))
     if overview.bytes:
         columns.append(
             Column(Text("size"), lambda habitat: cells.size(habitat.bytes), cells.size(overview.bytes).plain, "right")

@@ -77,7 +77,7 @@ def run(
         other = "--keep-volumes" if keep_volumes else "--set-aside" if set_aside else "--shared"
         keeps = "removes what persists too" if other == "--shared" else "keeps them"
         raise StartError(f"{removing} removes volumes, but {other} {keeps}", where=name, remedy="use one of them")
-    confirm = (lambda _: True) if yes else partial(_ask, name)
+    confirm = (lambda _: True) if yes else partial(ask_to_remove, name, NAME)
     if earlier_names:
         return 0 if orphans.destroy_earlier(project, name, confirm) else 1
     is_done = destroy.destroy(
@@ -92,7 +92,8 @@ def run(
     return 0 if is_done else 1
 
 
-def _ask(name: str, question: str) -> bool:
+def ask_to_remove(name: str, verb: str, question: str) -> bool:
+    """Ask the person. Raises StartError if there is no terminal."""
     from phases.ui.question import ask
 
     answer = ask(question)
@@ -100,6 +101,6 @@ def _ask(name: str, question: str) -> bool:
         raise StartError(
             "nothing was removed, since there is no terminal to ask on",
             where=name,
-            remedy=f"`{command_form.verb('destroy', name)} --yes` removes them",
+            remedy=f"`{command_form.verb(verb, name)} --yes` removes them",
         )
     return answer

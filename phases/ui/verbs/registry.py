@@ -20,6 +20,7 @@ from phases.ui.verbs import (
     trust,
 )
 from phases.ui.verbs.commits import changes, fetch, send, take
+from phases.ui.verbs.set_aside import prune, restore
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
@@ -37,6 +38,8 @@ VERBS: tuple[Verb, ...] = (
     take,
     send,
     stop,
+    restore,
+    prune,
     destroy,
     trust,
     layer_tests,
@@ -47,4 +50,4 @@ VERBS: tuple[Verb, ...] = (
 NAMES = tuple(verb.NAME for verb in VERBS)
 
 #: The verbs that a habitat still has when it was removed or renamed.
-FOR_REMOVED: tuple[Verb, ...] = (stop, destroy)
+FOR_REMOVED: tuple[Verb, ...] = (stop, prune, destroy)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from phases.core.errors import StartError
+from phases.ui.verbs.verb import NUMBER
+
 if TYPE_CHECKING:
     from phases.core.project import Project
 
@@ -21,13 +24,27 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "metavar": "PHASE",
         "help": "open it in a temporary container of this phase's snapshot",
     },
+    {
+        "name": "aside",
+        "long": "aside",
+        "type": bool,
+        "default": False,
+        "help": "open it in a container that was set aside",
+    },
+    NUMBER,
 )
 WORDS = False
 PIPES = True
 
 
-def run(project: Project, name: str, *, at: str = "") -> int:
+def run(project: Project, name: str, *, at: str = "", aside: bool = False, number: int = 1) -> int:
     from phases.core.runtime import exec as runtime_exec
     from phases.ui.terminal import LocalTerminal
 
+    if aside and at:
+        raise StartError("--aside and --at name two containers", where=name, remedy="use one of them")
+    if aside:
+        from phases.core.runtime.carry import aside as runtime_aside
+
+        return runtime_aside.shell(project, name, LocalTerminal(), number)
     return runtime_exec.shell(project, name, LocalTerminal(), at=at)

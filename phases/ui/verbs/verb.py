@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 YES: dict[str, Any] = {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "don't ask"}
 
 
+#: The option of verbs for one of the containers that were set aside. A number behind the habitat stands for it.
+NUMBER: dict[str, Any] = {
+    "name": "number",
+    "long": "number",
+    "type": int,
+    "default": 1,
+    "metavar": "N",
+    "help": "which of them, 1 is the newest; N alone means the same",
+}
+
+
 class SessionFailed(StartError):
     """The command of a session ended with an exit code that is not 0. The run ends with the same."""
 

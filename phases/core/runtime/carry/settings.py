@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import command_form, events
 from phases.core.errors import EngineError, EngineUnreachable
 from phases.core.files.tar import Archive
 from phases.core.runtime.carry.changes import unkept_changes
-from phases.core.runtime.carry.difference import limits_of
+from phases.core.runtime.carry.difference import difference, limits_of
 from phases.core.runtime.own_containers import LABEL_CARRIED
 from phases.core.runtime.persistence.volumes import persistence_of
 
@@ -33,6 +33,15 @@ def effect(project: Project, habitat: Habitat, container: Container, change: Con
         return f"the container is made again with its files, {_size(project.engine.changed_bytes(container.id))}"
     is_carried = bool(container.labels.get(LABEL_CARRIED))
     return f"the container is made again{' with its files' if is_carried else '; nothing has changed in it'}"
+
+
+def image_of_restored(project: Project, habitat: Habitat, container: Container, image: str) -> str:
+    """Return the image that a restored container is to have, its own, and say so if `image` is another one."""
+    if difference(project, habitat, container, image).image:
+        new = command_form.verb("start", habitat.name, "--new")
+        text = f"{container.name} was restored, and has an older image: `{new}` makes a container of today's"
+        project.bus.emit(events.Notice(habitat.name, text))
+    return container.image
 
 
 def set_limits(project: Project, habitat: Habitat, container: Container, change: ContainerDifference) -> bool:

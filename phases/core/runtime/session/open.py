@@ -47,7 +47,13 @@ class BringUp(Protocol):
 
 @contextmanager
 def open_session(
-    project: Project, name: str, bring_up: BringUp, *, fresh: bool = False, skip_delay_if_running: bool = False
+    project: Project,
+    name: str,
+    bring_up: BringUp,
+    *,
+    fresh: bool = False,
+    skip_delay_if_running: bool = False,
+    stays_aside: bool = False,
 ) -> Iterator[Session]:
     """Enter a habitat's container, and stop it afterwards unless another session is in it.
 
@@ -57,20 +63,18 @@ def open_session(
         bring_up: Returns the running container. The build lock is released before, so it must know the image by id.
         fresh: Whether to tell `bring_up` to create a new container in any case.
         skip_delay_if_running: Whether to skip entry.startup_delay in a container that was running before.
+        stays_aside: Whether the container is one that was set aside, and stays so.
 
     Raises:
         HabitatError: The habitat can't be started.
     """
     habitat = project.habitat(name)
-    _warn(project, habitat)
-    host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
-    if habitat.entry.ssh_agent:
-        agent_folder.prepare(project, habitat)
+    _prepare_host(project, habitat)
     secrets = session_secrets(project, habitat, keeps_optional=skip_delay_if_running)
     presence = Presence(project.state_folder(name))
     session = Session(project, habitat, _NO_CONTAINER, secrets, habitat.user, habitat.workdir, presence)
     guard = session.guard = Guard(project.root, name, habitat.user)
-    steps = _SessionSteps(session, presence, guard, bring_up, fresh, skip_delay_if_running)
+    steps = _SessionSteps(session, presence, guard, bring_up, fresh, skip_delay_if_running, stays_aside)
     session.reenter = steps.reenter
     try:
         project.maker.make(steps.enter)
@@ -98,6 +102,7 @@ class _SessionSteps(Struct):
     bring_up: BringUp
     fresh: bool
     skip_delay_if_running: bool
+    stays_aside: bool = False
 
     def enter(self) -> None:
         session, project, name = self.session, self.session.project, self.session.habitat.name
@@ -180,12 +185,18 @@ class _SessionSteps(Struct):
     def _put_in_place(self) -> Container:
         """Let the container replace the habitat's earlier one, if it is to, now that it is ready. Return it."""
         session = self.session
-        if session.container.name != container_name(session.project.names.of(session.habitat.name)):
+        if self._is_to_be_placed:
             if session.was_started:
                 ready.check_start(session)
             with self.presence.alone():
                 session.container = put_in_place(session.project, session.habitat, session.container)
         return session.container
+
+    @property
+    def _is_to_be_placed(self) -> bool:
+        """Return whether the container is to become the habitat's, and isn't yet."""
+        name = self.session.project.names.of(self.session.habitat.name)
+        return not self.stays_aside and self.session.container.name != container_name(name)
 
     def _move(self) -> None:
         """Leave the container, and enter the habitat's once more. If that fails, nothing is left to leave."""
@@ -218,12 +229,19 @@ class _SessionSteps(Struct):
             )
             if not is_stopped:
                 session.end_commands()
-            if session.container.name != container_name(session.project.names.of(session.habitat.name)):
+            if self._is_to_be_placed:
                 give_up(session.project, session.habitat.name, session.container.id)
 
     def _close_companions(self) -> None:
         while self.session.companions:
             self.session.companions.pop().close()
+
+
+def _prepare_host(project: Project, habitat: Habitat) -> None:
+    _warn(project, habitat)
+    host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
+    if habitat.entry.ssh_agent:
+        agent_folder.prepare(project, habitat)
 
 
 def _report_wait(session: Session, holder: str) -> None:

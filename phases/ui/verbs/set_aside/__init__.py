@@ -1,0 +1,1 @@
+"""Verbs for the containers of a habitat that were set aside."""
