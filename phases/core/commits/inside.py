@@ -10,11 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core import command_form, events
-from phases.core.cache import image_labels
 from phases.core.commits.host_git import TransferError
 from phases.core.container.main_process import restrictions
 from phases.core.engine.types import Image, VolumeMount
 from phases.core.errors import Conflict
+from phases.core.files.processes import Process, current
 from phases.core.runtime.own_containers import own_container
 from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
 from phases.core.runtime.temporary import temporary_container
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.project import Project
 
+# The exit code of a command that was killed.
 _KILLED = 137
+
+# The label of the image of a stopped container. Its value is the process that made it.
+_LABEL_COPY = "habitat.copy"
 
 
 class ContainerRepository(Struct, frozen=True):
@@ -77,7 +81,7 @@ def running_container(project: Project, habitat: Habitat) -> Iterator[Container]
     """Yield a running container with the files of the habitat: its own, else a copy of it without a network.
 
     A container that is stopped is not started, since its init command would run, and whatever else a start does. The
-    copy is an image of it, and it has the same volumes; both are removed afterwards.
+    copy has the same volumes. If they don't have all the work, it is made of an image of the container.
 
     Raises:
         HabitatError: The habitat has no container, or the engine refuses.
@@ -92,18 +96,37 @@ def running_container(project: Project, habitat: Habitat) -> Iterator[Container]
     if container.running:
         yield container
         return
-    engine = project.engine
+    places = {entry.volume: entry.mount_point for entry in persistence_of(container).entries}
+    places |= {entry.volume: entry.resolved for entry in workspaces_of(container).entries}
+    mounts = [VolumeMount(volume, place, copies=False) for volume, place in places.items()]
+    confined = replace(restrictions(habitat), network=False)
     with ExitStack() as steps:
-        # With this label and comment, a later build removes the image of a killed run.
-        label = f"LABEL {image_labels.LABEL_NAME}={project.names.of(habitat.name)}"
-        image = project.maker.make(lambda: engine.commit(container.id, [label], image_labels.COMMENT, pause=False))
-        steps.callback(engine.remove_image, image)
-        places = {entry.volume: entry.mount_point for entry in persistence_of(container).entries}
-        places |= {entry.volume: entry.resolved for entry in workspaces_of(container).entries}
-        mounts = [VolumeMount(volume, place, copies=False) for volume, place in places.items()]
-        limits = replace(restrictions(habitat), network=False)
-        copy = temporary_container(project, habitat, Image(image, (), {}), "commits", mounts, limits)
+        on_volumes = {*places.values(), *(entry.path for entry in workspaces_of(container).entries)}
+        image = container.image if _are_on(habitat, on_volumes) else steps.enter_context(_image(project, container))
+        copy = temporary_container(project, habitat, Image(image, (), {}), "commits", mounts, confined)
         running = steps.enter_context(copy)
-        engine.start(running.id)
+        project.engine.start(running.id)
         project.bus.emit(events.Notice(habitat.name, "its container is stopped: looking at a copy of it"))
         yield running
+
+
+def _are_on(habitat: Habitat, volumes: set[str]) -> bool:
+    """Return whether WORKDIR and all repositories of a habitat are on volumes at these paths."""
+    paths = (habitat.workdir, *(repo.path for repo in habitat.repos))
+    return all(any(f"{path}/".startswith(f"{volume}/") for volume in volumes) for path in paths)
+
+
+@contextmanager
+def _image(project: Project, container: Container) -> Iterator[str]:
+    """Commit a stopped container, and remove the image afterwards; also those that killed runs left."""
+    engine = project.engine
+    label = f"LABEL {_LABEL_COPY}={current()}"
+    committed = project.maker.make(lambda: engine.commit(container.id, [label], pause=False))
+    try:
+        yield committed
+    finally:
+        engine.remove_image(committed)
+        for image in project.image_index.all():  # by now the containers of killed runs are gone, too
+            process = Process.named(image.labels.get(_LABEL_COPY, ""))
+            if process and process.is_near and not process.runs and not image.tags:
+                engine.remove_image(image.id)
