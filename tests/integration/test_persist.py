@@ -167,7 +167,7 @@ def test_persisted_paths_survive_containers_and_images_until_destroy(habitat: Pe
 @pytest.mark.guarantee("shared-volume-is-one-for-a-person")
 @pytest.mark.guarantee("shared-volume-takes-over-what-was-kept")
 def test_shared_folder_takes_over_what_one_habitat_kept_and_is_there_in_another(
-    project: Project, busybox: str, name: str
+    project: Project, engine: DockerEngine, busybox: str, name: str
 ) -> None:
     folder = f"~/.{name}/"  # so that the volume is of this test alone
     base = f"base_image: {busybox}\nenv: [USER=ada, WORKDIR=/work, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]\n"
@@ -196,5 +196,6 @@ def test_shared_folder_takes_over_what_one_habitat_kept_and_is_there_in_another(
         assert "newer\n" in run(other, f"cat {folder}login")
     finally:
         shared = project.doit(f"destroy:{other}", "--yes", "--shared")
+        clear(engine, other)
     assert "1 persistent volume" in shared
     assert docker("volume", "ls", "--quiet", "--filter", f"label=habitat.persist={folder}") == ""
