@@ -6,11 +6,12 @@
 # @ the path of a repository, with which its records begin; = a word and its value; ! why it can't be read, or not in
 # full; `#`, `1`, `u` and `?` are lines of `git status`; `.` ends a repository.
 #
-# shellcheck disable=SC2034,SC2154 # git.sh has these variables
+# shellcheck disable=SC2034,SC2154,SC3045 # git.sh has these variables; dash, bash and busybox have ulimit -t
 
 seconds=$1 top=$2
 shift 2
-if timeout -s KILL 1 true 2>/dev/null; then limit="timeout -s KILL $seconds"; fi
+# BusyBox has a timeout whose second process keeps an output open for up to a second. There only CPU time is limited.
+if timeout --version >/dev/null 2>&1; then limit="timeout -s KILL $seconds"; else ulimit -t "$seconds"; fi
 
 # How many repositories are looked at below a folder, and submodules in one, and bytes of `git status`.
 most=64 most_submodules=16 most_bytes=65536
