@@ -403,3 +403,20 @@ def test_command_that_does_not_end_is_killed(tmp_path: Path, work: Path) -> None
     inside.demo.engine.on_execute = None
     output = git.run(inside.demo.engine, inside.container, IDLE, "root", seconds=0.1)
     assert output.code is None
+
+
+@pytest.mark.guarantee("untrusted-repository-runs-nothing")
+@pytest.mark.skipif(os.getuid() != 0, reason="it is about root")
+@pytest.mark.parametrize(("folder", "mode"), [(".", 0o777), (".git", 0o777), (".git", 0o775), (".", 0o775)])
+def test_repository_of_root_that_others_may_write_to_is_not_read_as_root(work: Path, folder: str, mode: int) -> None:
+    (work / "project" / folder).chmod(mode)
+    assert "others may write to it" in states(work / "project")["project"].problem
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
+def test_repository_whose_common_folder_is_anothers_is_not_read(work: Path, tmp_path: Path) -> None:
+    other = tmp_path / "theirs"
+    shutil.copytree(work / "project/.git", other)
+    os.chown(other, 12345, 12345)
+    (work / "project/.git/commondir").write_text(str(other))
+    assert [getattr(row, "problem", "foreign") for row in parse(look(work / "project"), "root")] == ["foreign"]

@@ -219,3 +219,11 @@ def test_container_with_too_much_to_copy_is_not_read(working: Working, monkeypat
     lacks = plan(working.demo.run_anew(), "demo", with_work=True).lacks
     assert lacks == ContainerWork(problem="5.0 GB were written in habitat-demo, too much to copy for a look")
     assert working.looks == []
+
+
+def test_look_that_takes_seconds_is_announced(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
+    working.work()
+    working.rebuild()
+    monkeypatch.setattr(working.demo.engine, "changed_bytes", lambda _: 1 << 30)
+    assert plan(working.demo.run_anew(), "demo", with_work=True).lacks
+    assert working.demo.notices() == ["reading the repositories in habitat-demo, which doesn't run, takes about 6s"]

@@ -10,6 +10,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.config.mounts.mountable_paths import overlap, within
 from phases.core.container import root_environment
@@ -32,8 +33,8 @@ _PURPOSE = "look"
 # A volume that nobody has named: the engine made it for a VOLUME of the image, and no other container gets it.
 _UNNAMED = re.compile(r"[0-9a-f]{64}")
 
-# Bytes that a look copies at most, which takes some ten seconds.
-_MOST_BYTES = 2 << 30
+# Bytes that a look copies at most, and in a second.
+_MOST_BYTES, _BYTES_PER_SECOND = 2 << 30, 200 << 20
 
 # Folders below WORKDIR that are asked whether they are repositories.
 _MOST_FOLDERS = 64
@@ -57,8 +58,8 @@ def place_to_read(project: Project, habitat: Habitat, container: Container, *, o
         yield container
         return
     engine, name = project.engine, habitat.name
-    if own_files and (size := engine.changed_bytes(container.id)) > _MOST_BYTES:
-        raise HabitatError(f"{size / (1 << 30):.1f} GB were written in {container.name}, too much to copy for a look")
+    if own_files:
+        _check_size(project, name, container)
     project.temporary_containers.sweep(_PURPOSE, name)
     image = container.image
     key = project.temporary_containers.passing_name(_PURPOSE, name)
@@ -85,6 +86,16 @@ def place_to_read(project: Project, habitat: Habitat, container: Container, *, o
         yield started
     finally:
         project.cleanups.run(key)
+
+
+def _check_size(project: Project, name: str, container: Container) -> None:
+    """Say how long a copy of what was written in a container takes. Raise HabitatError if that is too much."""
+    size = project.engine.changed_bytes(container.id)
+    if size > _MOST_BYTES:
+        raise HabitatError(f"{size / (1 << 30):.1f} GB were written in {container.name}, too much to copy for a look")
+    if (seconds := size / _BYTES_PER_SECOND) >= 1:
+        text = f"reading the repositories in {container.name}, which doesn't run, takes about {seconds + 1:.0f}s"
+        project.bus.emit(events.Notice(name, text))
 
 
 def _create(project: Project, habitat: Habitat, image: str, name: str, container: Container) -> str:
