@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: The tmpfs in a container in which each secret is a file. No image has it.
 SECRETS_FOLDER = "/run/secrets"
+#: The folder in a container with sockets of the person's SSH agent. An image keeps it, empty, since the engine makes a
+#: mount point for good.
+AGENT_FOLDER = "/run/ssh-agent"
 
 #: Variables that name a user or a folder. The phase that makes it sets the variable, not phase 3.
 PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")

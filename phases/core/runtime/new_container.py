@@ -15,7 +15,6 @@ from phases.core.engine.types import Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.own_containers import marks
-from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session import entry_env
 from phases.core.secrets import fingerprints
 
@@ -73,7 +72,7 @@ def create_container(
     env, home, labels = (config.env if config else {}), "", {**labels, **project.identity.labels}
     if config and host_mounts.need_home(mounts_of(habitat)):
         labels[LABEL_HOME] = home = _home_with_mounts(project, habitat, config)
-    binds = (*host_mounts.in_home(mounts_of(habitat), home), *agent_folder.binds(project, habitat))
+    binds = _binds(project, habitat, home)
 
     def create(name: str, own_labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
         new = {**labels, **marks(project.names.of(habitat.name)), **own_labels}
@@ -98,6 +97,12 @@ def _mounts(
     taken = {mount.dest for mount in binds} | {mount.dest for mount in volumes}
     others = [volume for volume in of_image if volume.dest not in taken]
     return [*binds, Tmpfs(SECRETS_FOLDER), *volumes, *others]
+
+
+def _binds(project: Project, habitat: Habitat, home: str) -> tuple[Bind, ...]:
+    from phases.core.runtime.person import agent_folder  # imported late: a cached start creates no container
+
+    return (*host_mounts.in_home(mounts_of(habitat), home), *agent_folder.binds(project, habitat))
 
 
 def _home_with_mounts(project: Project, habitat: Habitat, image: ImageConfig) -> str:

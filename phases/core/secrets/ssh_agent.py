@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from phases.core.engine.types import Bind
 from phases.core.errors import SecretError
 from phases.core.files import safe_open
-from phases.core.model import SECRETS_FOLDER, Value
-from phases.core.secrets.agent_mount import CONTAINER_FOLDER
+from phases.core.model import AGENT_FOLDER, SECRETS_FOLDER, Value
 
 if TYPE_CHECKING:
     from phases.core.origin import Origin
@@ -45,7 +44,7 @@ NO_AGENT = "no SSH agent runs on the host"
 NO_AGENT_REMEDY = "start one and add your key: eval $(ssh-agent) && ssh-add"
 
 #: The environment of commands that may use the agent.
-ENV = {"SSH_AUTH_SOCK": f"{CONTAINER_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
+ENV = {"SSH_AUTH_SOCK": f"{AGENT_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
 
 
 class AgentRelay:
@@ -71,7 +70,7 @@ class AgentRelay:
             self._server = serve(mounted / _SOCKET, agent)
         except OSError as error:
             raise no_socket(folder, origin, error) from error
-        self.bind = Bind(str(mounted.resolve()), CONTAINER_FOLDER, readonly=True)
+        self.bind = Bind(str(mounted.resolve()), AGENT_FOLDER, readonly=True)
 
     def close(self) -> None:
         self._server.shutdown()

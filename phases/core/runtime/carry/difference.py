@@ -13,6 +13,7 @@ from phases.core.config.mounts import workspaces
 from phases.core.container.main_process import main_process, restrictions
 from phases.core.engine.carrying.limits import ContainerLimits
 from phases.core.json_types import dotted
+from phases.core.model import AGENT_FOLDER
 from phases.core.origin import with_places
 from phases.core.runtime.new_container import (
     LABEL_HOME,
@@ -22,16 +23,14 @@ from phases.core.runtime.new_container import (
     restrictions_label,
 )
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of, workspaces_of
-from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session import entry_env
 from phases.core.runtime.session.entry_env import LABEL_ENTRY_ENV
-from phases.core.secrets.agent_mount import CONTAINER_FOLDER
 from phases.registry import PHASES, habitat_phases, last_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from phases.core.engine.types import Container
+    from phases.core.engine.types import Bind, Container
     from phases.core.model import Habitat
     from phases.core.origin import Origin
     from phases.core.project import Project
@@ -81,8 +80,8 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
     if container.command != main_process(habitat):
         settings.append(_at(habitat, "entry", "init_command"))
     home = container.labels.get(LABEL_HOME, "")
-    agents = {bind for bind in container.binds if bind.dest == CONTAINER_FOLDER}
-    if agents != {*agent_folder.binds(project, habitat)}:
+    agents = {bind for bind in container.binds if bind.dest == AGENT_FOLDER}
+    if agents != {*_agents(project, habitat)}:
         settings.append(_at(habitat, "entry", "ssh_agent"))
     if {*container.binds} - agents != {*host_mounts.in_home(mounts_of(habitat), home)}:
         settings.append(with_places("volumes", *_origins_of_new_volumes(habitat, container, home)))
@@ -98,6 +97,15 @@ def difference(project: Project, habitat: Habitat, container: Container, image: 
         settings.append(with_places("the place of WORKDIR and the repositories", habitat.line_of(("workspace",))))
     is_of_limits = len(settings) == len(changed) and {*_LIMITS} >= changed
     return ContainerDifference(settings=tuple(settings), is_of_limits=bool(settings) and is_of_limits)
+
+
+def _agents(project: Project, habitat: Habitat) -> tuple[Bind, ...]:
+    """Return the mounts by which the person's SSH agent can be lent to a container."""
+    if not habitat.entry.ssh_agent:
+        return ()
+    from phases.core.runtime.person import agent_folder  # imported late: many habitats don't ask for it
+
+    return agent_folder.binds(project, habitat)
 
 
 def limits_of(habitat: Habitat) -> ContainerLimits:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.cache.stamps import state_dir
 from phases.core.engine.types import Bind
-from phases.core.secrets.agent_mount import CONTAINER_FOLDER
+from phases.core.model import AGENT_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def binds(project: Project, habitat: Habitat) -> tuple[Bind, ...]:
     if not habitat.entry.ssh_agent or project.engine.address.startswith(_REMOTE):
         return ()  # an engine on another machine has no folder of this one
     source = state_dir(project.root, habitat.name).resolve() / STATE_FOLDER / "sockets"
-    return (Bind(str(source), CONTAINER_FOLDER, readonly=True),)
+    return (Bind(str(source), AGENT_FOLDER, readonly=True),)
 
 
 def prepare(project: Project, habitat: Habitat) -> None:

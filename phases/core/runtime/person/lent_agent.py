@@ -13,9 +13,9 @@ import time
 from typing import TYPE_CHECKING
 
 from phases.core import events
+from phases.core.model import AGENT_FOLDER
 from phases.core.runtime.person import agent_folder
 from phases.core.secrets import ssh_agent
-from phases.core.secrets.agent_mount import CONTAINER_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def lend(session: Session) -> None:
         project.bus.emit(events.Notice(habitat.name, text, warning=True))
         return
     lent = LentAgent(session, agent_folder.folder(project, habitat))
-    session.extra_env = {**session.extra_env, _VARIABLE: f"{CONTAINER_FOLDER}/{lent.name}"}
+    session.extra_env = {**session.extra_env, _VARIABLE: f"{AGENT_FOLDER}/{lent.name}"}
     session.companions.append(lent)
 
 

@@ -15,7 +15,7 @@ from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.runtime.new_container import ContainerChanged
 from phases.core.runtime.own_containers import container_name
-from phases.core.runtime.person import agent_folder, commit_author
+from phases.core.runtime.person import commit_author
 from phases.core.runtime.replacement import give_up, put_in_place
 from phases.core.runtime.session import entry_env, ready
 from phases.core.runtime.session.exit_guard import Guard
@@ -241,6 +241,8 @@ def _prepare_host(project: Project, habitat: Habitat) -> None:
     _warn(project, habitat)
     host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
     if habitat.entry.ssh_agent:
+        from phases.core.runtime.person import agent_folder  # imported late: many habitats don't ask for it
+
         agent_folder.prepare(project, habitat)
 
 
