@@ -7,32 +7,36 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from phases.core import command_form, events
+from phases.core import command_form
 from phases.core.cache import host_mounts, image_labels
 from phases.core.container import safe_paths
 from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, StartError
 from phases.core.runtime import replacement
-from phases.core.runtime.carry import carried, restored, settings
-from phases.core.runtime.carry.carried import LABEL_CARRIED_AT, LABEL_IMAGE_VOLUMES
+from phases.core.runtime.carry import restored
 from phases.core.runtime.carry.difference import difference
-from phases.core.runtime.carry.tidy import LABEL_REPLACES
 from phases.core.runtime.new_container import LABEL_HOME, ContainerChanged, check_mount_points, create_container
-from phases.core.runtime.own_containers import container_name, new_names
+from phases.core.runtime.own_containers import (
+    LABEL_CARRIED_AT,
+    LABEL_IMAGE_VOLUMES,
+    LABEL_REPLACES,
+    LABEL_RETIRES,
+    container_name,
+    new_names,
+)
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of, workspaces_of
 from phases.core.runtime.person import commit_author
-from phases.core.runtime.replacement import LABEL_RETIRES
 from phases.core.runtime.session import image_users, mount_warnings
 from phases.core.runtime.session.presence import STARTING, Presence
-from phases.core.runtime.stop import LOCK_TIMEOUT, container_lock, describe_users
 from phases.core.runtime.workspace import at_start
 
 if TYPE_CHECKING:
-    from phases.core.engine.types import Container
+    from collections.abc import Sequence
+
+    from phases.core.engine.types import Container, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
-    from phases.core.runtime.carry.difference import ContainerDifference
 
 # How often to try again if another run changes the container, and the seconds in between.
 _TRIES, _PAUSE = 5, 0.2
@@ -79,12 +83,19 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
 def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
     current = replacement.current_container(project, habitat.name)
     if current and not fresh and restored.is_restored(project, habitat.name, current):
+        from phases.core.runtime.carry import settings  # imported late: few containers were restored
+
         image = settings.image_of_restored(project, habitat, current, image)
     change = difference(project, habitat, current, image) if current else None
     if current and not change and not fresh:
         return start_if_stopped(project, habitat, current)
-    if current and change and change.settings and not fresh and carried.is_possible(project, current):
-        return _with_settings(project, habitat, current, image, change)
+    if current and change and change.settings and not fresh:
+        from phases.core.runtime.carry import carried, carry_over  # imported late: most starts change nothing
+
+        if carried.is_possible(project, current):
+            resume = partial(start_if_stopped, project, habitat)
+            create = partial(create_and_start, project, habitat)
+            return carry_over.GiveSettings(project, habitat, image, resume, create).to(current, change)
     if current:
         reason = change.reason if change else ""
         replacement.announce(project, habitat, current, reason or "you asked for a new one")
@@ -95,48 +106,11 @@ def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bo
         return (
             start_if_stopped(project, habitat, again)
             if again
-            else _create(project, habitat, image, current, fresh=fresh)
+            else create_and_start(project, habitat, image, current, fresh=fresh)
         )
     except (HabitatError, ContainerChanged):
         replacement.resume_old(project, habitat.name)
         raise
-
-
-def _with_settings(
-    project: Project, habitat: Habitat, current: Container, image: str, change: ContainerDifference
-) -> tuple[Container, bool]:
-    """Return the habitat's container with other settings: itself, or a new one with its files. One in use stays."""
-    if settings.set_limits(project, habitat, current, change):
-        return start_if_stopped(project, habitat, current)
-    again = replacement.matching(project, habitat, image, only_new=True)
-    if again and again.running:
-        return again, True
-    users = describe_users(project, Presence(project.state_folder(habitat.name)), current) if current.running else ""
-    lock = container_lock(project, habitat.name, current, alone=True)
-    if users or not lock.try_acquire(LOCK_TIMEOUT):
-        settings.postpone(project, habitat, current, change, users or "another run")
-        return start_if_stopped(project, habitat, current)
-    try:
-        text = settings.effect(project, habitat, current, change)
-        project.bus.emit(events.Notice(habitat.name, f"{change.reason}: {text}"))
-        replacement.make_way(project, habitat, current)
-        return start_if_stopped(project, habitat, again) if again else _carry(project, habitat, current, image)
-    except (HabitatError, ContainerChanged):
-        replacement.resume_old(project, habitat.name)
-        with suppress(EngineError):
-            carried.sweep(project, habitat.name)
-        raise
-    finally:
-        lock.release()
-
-
-def _carry(project: Project, habitat: Habitat, old: Container, image: str) -> tuple[Container, bool]:
-    """Create and start a container with the files of a stopped one."""
-    stopped = project.engine.container(old.id)
-    if stopped is None or stopped.running:
-        raise ContainerChanged
-    carried.sweep(project, habitat.name)
-    return _create(project, habitat, carried.image_of(project, habitat.name, stopped, image), stopped, carries=True)
 
 
 def start_if_stopped(project: Project, habitat: Habitat, container: Container) -> tuple[Container, bool]:
@@ -152,28 +126,29 @@ def start_if_stopped(project: Project, habitat: Habitat, container: Container) -
     return container, container.running
 
 
-def _create(
+def create_and_start(
     project: Project,
     habitat: Habitat,
     image: str,
     old: Container | None,
     *,
     fresh: bool = False,
+    of_image: Sequence[VolumeMount] = (),
     carries: bool = False,
 ) -> tuple[Container, bool]:
     """Create and start a container. If it is to replace `old`, it has a name of its own until it is ready.
 
-    fresh: whether a person asked for a new one. carries: whether the image has the files of `old`.
+    fresh: whether a person asked for a new one. of_image: volumes of `old` that nobody has named. carries: whether the
+    image has the files of `old`.
     """
     name = container_name(project.names.of(habitat.name))
     labels = {LABEL_REPLACES: old.id if old else "", LABEL_RETIRES: "yes" if fresh else ""}
-    volumes = carried.image_volumes(old) if old and carries else []
     labels[LABEL_CARRIED_AT] = str(old.since) if old and carries else ""
-    labels[LABEL_IMAGE_VOLUMES] = " ".join(volume.volume for volume in volumes)
+    labels[LABEL_IMAGE_VOLUMES] = " ".join(volume.volume for volume in of_image)
     if old:
         name = next(new for new in new_names(name) if not project.engine.container(new))
     try:
-        container = create_container(project, habitat, image, name, labels, volumes)
+        container = create_container(project, habitat, image, name, labels, of_image)
     except Conflict as error:
         raise ContainerChanged from error
     image_users.learn(project, habitat.name, container)
@@ -181,6 +156,8 @@ def _create(
     mount_warnings.warn(project, habitat, container)
     try:
         if old and carries:
+            from phases.core.runtime.carry import settings
+
             settings.keep_files(project, old, container)
             restored.follow(project, habitat.name, old, container)
         _start(project, habitat, container)

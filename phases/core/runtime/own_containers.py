@@ -32,6 +32,18 @@ LABEL_NONCE = "habitat.nonce"
 #: image that they stem from, and how many layers that has.
 LABEL_CARRIED = "habitat.carried"
 
+#: The label of a container with the files of another one: when that one ended, so that its later work isn't lost.
+LABEL_CARRIED_AT = "habitat.carried-at"
+
+#: The label of a container with volumes that stand for VOLUMEs of its image: their names.
+LABEL_IMAGE_VOLUMES = "habitat.image-volumes"
+
+#: The label of a new container with the id of the one that it is to replace.
+LABEL_REPLACES = "habitat.replaces"
+
+#: The label of a new container that a person asked for: "yes" if no start is to use the one before again.
+LABEL_RETIRES = "habitat.retires"
+
 # The end of the name of a container that has yet to take its habitat's name: nobody has been in it.
 _NEW = "-new"
 

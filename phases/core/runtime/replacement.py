@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core import command_form, events
+from phases.core import events
 from phases.core.errors import Conflict, HabitatError, NotFound
 from phases.core.runtime import own_containers
-from phases.core.runtime.carry import carried
-from phases.core.runtime.carry.carried import LABEL_CARRIED_AT
 from phases.core.runtime.carry.difference import difference
-from phases.core.runtime.carry.tidy import LABEL_REPLACES, remove_old, tidy
 from phases.core.runtime.new_container import ContainerChanged
 from phases.core.runtime.own_containers import (
-    aside_names,
+    LABEL_CARRIED_AT,
+    LABEL_REPLACES,
     container_name,
     is_new,
     is_old,
     is_retired,
-    old_names,
     own_container,
 )
 from phases.core.runtime.persistence.collect import collect_replaced_files
@@ -35,14 +32,9 @@ from phases.core.runtime.stop import describe_users
 from phases.core.runtime.workspace import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
-
-#: The label of a new container that a person asked for: "yes" if no start is to use the one before again.
-LABEL_RETIRES = "habitat.retires"
 
 
 def announce(project: Project, habitat: Habitat, container: Container, reason: str) -> None:
@@ -65,6 +57,8 @@ def current_container(project: Project, name: str) -> Container | None:
     """
     current = own_container(project, name)
     if current is None:
+        from phases.core.runtime.carry.tidy import tidy
+
         tidy(project, name)
         current = own_container(project, name)
     if current is None:
@@ -84,6 +78,8 @@ def matching(project: Project, habitat: Habitat, image: str, *, only_new: bool =
 
     only_new: Whether it has to be one of a killed start, or of one that another run is about to finish.
     """
+    from phases.core.runtime.carry import carried  # imported late: most starts replace nothing
+
     current = own_container(project, habitat.name)
     rows = [row for row in own_containers.containers(project, habitat.name) if not (current and row.id == current.id)]
     for row in sorted(rows, key=lambda row: row.name, reverse=True):
@@ -135,7 +131,9 @@ def give_up(project: Project, name: str, container_id: str = "") -> None:
         name: The name of the habitat.
         container_id: The id of the new container, "" for those of all killed starts.
     """
-    tidy(project, name)
+    from phases.core.runtime.carry import carried, tidy
+
+    tidy.tidy(project, name)
     listed, current = own_containers.containers(project, name), container_name(project.names.of(name))
     others = [row for row in listed if row.name != current and container_id in ("", row.id)]
     for other in others:
@@ -177,6 +175,8 @@ def put_in_place(project: Project, habitat: Habitat, new: Container) -> Containe
     Raises:
         ContainerChanged: Another run has replaced the old container meanwhile, or worked in it.
     """
+    from phases.core.runtime.carry import old_container  # imported late: most starts replace nothing
+
     engine, name = project.engine, container_name(project.names.of(habitat.name))
     old = own_container(project, habitat.name)
     if old and old.id == new.id:
@@ -185,7 +185,7 @@ def put_in_place(project: Project, habitat: Habitat, new: Container) -> Containe
     if not _can_follow(old, new) or (old and not reason and old.id != new.labels.get(LABEL_REPLACES)):
         raise ContainerChanged
     try:
-        other = _rename_old(project, habitat, old, new) if old else ""
+        other = old_container.rename(project, habitat, old, new) if old else ""
         try:
             engine.rename(new.id, name)
         except HabitatError:
@@ -195,65 +195,6 @@ def put_in_place(project: Project, habitat: Habitat, new: Container) -> Containe
             raise
     except (Conflict, NotFound) as error:
         raise ContainerChanged from error
-    if old and is_old(other):
-        remove_old(project, habitat.name, old)
-        if not _takes_files(new):
-            text = f"the container that was {name} before is removed: nothing has changed in it since its image"
-            project.bus.emit(events.Notice(habitat.name, text))
-    elif old:
-        _report_aside(project, habitat.name, old, other, reason)
+    if old:
+        old_container.finish(project, habitat.name, old, other, new, reason)
     return replace(new, name=name)
-
-
-def _takes_files(new: Container) -> bool:
-    """Return whether a container, which has its first name yet, has the files of the one that it is to replace."""
-    return is_new(new.name) and bool(new.labels.get(LABEL_CARRIED_AT))
-
-
-def _rename_old(project: Project, habitat: Habitat, old: Container, new: Container) -> str:
-    """Rename the old container, since it may contain somebody's work. Return its new name."""
-    if not _takes_files(new):
-        collect_replaced_files(project, habitat.name, old)
-    if _takes_files(new) or _is_dispensable(project, habitat, old, new):
-        names = old_names(old.name)
-    else:
-        names = aside_names(old.name, retired=_retires(new))
-    other = _free(project, names)
-    project.engine.rename(old.id, other)
-    return other
-
-
-def _retires(new: Container) -> bool:
-    return is_new(new.name) and new.labels.get(LABEL_RETIRES) == "yes"
-
-
-def _is_dispensable(project: Project, habitat: Habitat, old: Container, new: Container) -> bool:
-    """Return whether a container has nothing that its image and its volumes don't have. One that runs may be in use."""
-    from phases.core.runtime.persistence import unkept
-
-    if old.running or _retires(new) or carried.image_volumes(old):
-        return False
-    try:
-        return not unkept.own_changes(project, habitat, old)
-    except HabitatError:
-        return False
-
-
-def _free(project: Project, names: Iterator[str]) -> str:
-    return next(name for name in names if not project.engine.container(name))
-
-
-def _report_aside(project: Project, name: str, old: Container, aside: str, reason: str) -> None:
-    """Stop the old container unless somebody uses it, and say where it is."""
-    presence = Presence(project.state_folder(name))
-    since = f", since {reason}" if reason else ""
-    text = f"the container that was {old.name} before is kept as {aside}{since}"
-    if old.running and describe_users(project, presence, old):
-        text += ", and is still in use"
-    else:
-        project.engine.stop(old.id)
-        shell, restore = command_form.verb("shell", name, "--aside"), command_form.verb("restore", name)
-        text += f": `{shell}` opens a shell in it, `{restore}` makes it the habitat's again, "
-        text += f"`{command_form.verb('prune', name)}` removes such containers, after asking"
-    presence.forget(old.id)
-    project.bus.emit(events.Notice(name, text))

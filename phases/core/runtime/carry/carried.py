@@ -9,17 +9,11 @@ from phases.core.cache import image_labels
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime.carry.changes import LABEL_CHANGES, changes_since_build, unkept_changes
 from phases.core.runtime.new_container import ContainerChanged
-from phases.core.runtime.own_containers import LABEL_CARRIED
+from phases.core.runtime.own_containers import LABEL_CARRIED, LABEL_IMAGE_VOLUMES
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container, Image, VolumeMount
     from phases.core.project import Project
-
-#: The label of a container with the files of another one: when that one ended, so that its later work isn't lost.
-LABEL_CARRIED_AT = "habitat.carried-at"
-
-#: The label of a container with volumes that stand for VOLUMEs of its image: their names.
-LABEL_IMAGE_VOLUMES = "habitat.image-volumes"
 
 #: The comment of carried images. Images that a person makes from one don't inherit it.
 COMMENT = "files of a habitat's container"

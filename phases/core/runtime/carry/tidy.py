@@ -8,15 +8,12 @@ from phases.core.errors import Conflict, NotFound
 from phases.core.runtime import own_containers
 from phases.core.runtime.carry import carried
 from phases.core.runtime.new_container import ContainerChanged
-from phases.core.runtime.own_containers import aside_names, container_name, is_old, own_container
+from phases.core.runtime.own_containers import LABEL_REPLACES, aside_names, container_name, is_old, own_container
 from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
     from phases.core.project import Project
-
-#: The label of a new container with the id of the one that it is to replace.
-LABEL_REPLACES = "habitat.replaces"
 
 
 def tidy(project: Project, name: str) -> None:
