@@ -12,6 +12,14 @@ set -e
 enter_repository "$1" || { echo "$problem" >&2; exit 3; }
 most=500
 
+# `git diff` writes what it learns of the files into the index, so it gets a copy.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+index=$(safe_git rev-parse --git-path index)
+[ ! -e "$index" ] || cp -p "$index" "$scratch/index"
+export GIT_INDEX_FILE="$scratch/index"
+
 head=$(safe_git rev-parse --quiet --verify 'HEAD^{commit}' 2>/dev/null) || head=''
 
 # Set $base to the commit from which on HEAD is new: where it left the branches of the remotes. Without remotes that is

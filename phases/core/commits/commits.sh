@@ -10,6 +10,7 @@
 set -e
 enter_repository "$1" || { echo "$problem" >&2; exit 3; }
 tip=$(safe_git rev-parse --quiet --verify 'HEAD^{commit}' 2>/dev/null) || tip=''
-printf '%s\0' "branch $(safe_git symbolic-ref --quiet --short HEAD 2>/dev/null)" "tip $tip" \
+branch=$(safe_git symbolic-ref --quiet HEAD 2>/dev/null) || branch=''
+printf '%s\0' "branch ${branch#refs/heads/}" "tip $tip" \
     "format $(safe_git rev-parse --show-object-format 2>/dev/null)"
 [ -z "$tip" ] || safe_git rev-list --parents --max-count="$2" "$tip" --

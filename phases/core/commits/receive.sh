@@ -18,11 +18,11 @@ safe_git update-ref --create-reflog -m "habitat: send" "refs/remotes/host/$3" "$
 
 target=$4
 merge="\`git merge host/$3\` there merges it"
-branch=$(safe_git symbolic-ref --quiet --short HEAD) || { echo "no branch is checked out"; exit; }
+branch=$(safe_git symbolic-ref --quiet HEAD) || { echo "no branch is checked out"; exit; }
 head=$(safe_git rev-parse --quiet --verify HEAD) || { echo "it has no commit"; exit; }
 if [ "$head" = "$target" ]; then echo same
 elif safe_git merge-base --is-ancestor "$target" "$head"; then echo "it has all of that, and commits of its own"
-elif [ "$branch" != "$3" ]; then echo "it has another name; $merge"
+elif [ "$branch" != "refs/heads/$3" ]; then echo "it has another name; $merge"
 elif ! safe_git merge-base --is-ancestor "$head" "$target"; then echo "it has commits of its own; $merge"
 elif [ "$2" != yes ]; then echo "--no-forward leaves it"
 elif [ -e "$git_folder/MERGE_HEAD" ] || [ -d "$git_folder/rebase-merge" ] || [ -d "$git_folder/rebase-apply" ] ||

@@ -81,7 +81,8 @@ look() {
         say "=real $PWD"
         [ "$git_folder" = "$common_folder" ] || say "=linked yes"
         say "=operation $(operation)"
-        say "=branch $(safe_git symbolic-ref --quiet --short HEAD 2>/dev/null)"
+        # Not --short, which is heads/NAME where a tag has the same name.
+        say "=branch $(safe_git symbolic-ref --quiet HEAD 2>/dev/null | sed 's,^refs/heads/,,')"
         commits
         files
     else

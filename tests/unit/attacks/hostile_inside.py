@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from phases.core.work import git as git_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 GIT_SH = git_inside.FUNCTIONS.text
 
@@ -88,6 +91,17 @@ def commit(folder: Path, name: str, text: str = "") -> str:
 
 def pair(folder: Path, *init: str) -> tuple[Path, Path]:
     """Return a repository of this machine with two commits, and a clone of it "in a habitat" with one more."""
+    template = _template(*init)
+    for name in ("host", "inside"):
+        shutil.copytree(template / name, folder / name, symlinks=True)
+    git(folder / "inside", "remote", "set-url", "origin", str(folder / "host"))
+    return folder / "host", folder / "inside"
+
+
+@cache
+def _template(*init: str) -> Path:
+    """Make the repositories of `pair` once, since copies of them take less time."""
+    folder = Path(tempfile.mkdtemp())
     host, inside = folder / "host", folder / "inside"
     host.mkdir()
     git(host, "init", "--quiet", "-b", "main", *init)
@@ -95,7 +109,7 @@ def pair(folder: Path, *init: str) -> tuple[Path, Path]:
     commit(host, "two")
     git(folder, "clone", "--quiet", str(host), str(inside))
     commit(inside, "three")
-    return host, inside
+    return folder
 
 
 def evil_object(folder: Path, kind: str, data: bytes) -> str:

@@ -46,6 +46,7 @@ def test_changes_since_the_clone_have_commits_files_and_untracked_files(inside: 
     git(inside, "add", "data")
     before = contents(inside)
     result = summary(inside)
+    assert b"+changed" in read(inside, "patch")
     assert contents(inside) == before
     assert (result.base, result.count) == (git(inside, "rev-parse", "origin/main"), 1)
     assert [(line.subject, line.author) for line in result.commits] == [("three", "a@example.org")]
