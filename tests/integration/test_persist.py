@@ -152,7 +152,7 @@ def test_persisted_paths_survive_containers_and_images_until_destroy(habitat: Pe
 
     # Nothing of it is the image's, and one that is thrown away on purpose doesn't take it along.
     mounts = docker("container", "inspect", "--format", "{{range .Mounts}}{{.Type}} {{end}}", habitat.container)
-    assert mounts.split() == ["volume"] * 7
+    assert mounts.split() == ["volume"] * 8, "those of its paths, and the workspace"
     kept = habitat.volumes()
     assert habitat.doit("destroy", "--yes", "--keep-volumes").code == 0
     assert (habitat.containers(), habitat.volumes()) == ([], kept)

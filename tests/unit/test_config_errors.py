@@ -12,7 +12,7 @@ from phases.core.errors import ConfigError, HabitatError
 from phases.core.problems import errors_of
 
 KEYS = "base_image, build, caches, debug, description, dockerfile, entry, env, extends, files, hooks, "
-KEYS += "instructions, name, project, repos, secrets, setup, tests, timeouts, uid, verify-fs, volumes, workspace"
+KEYS += "instructions, name, project, repos, secrets, setup, take, tests, timeouts, uid, verify-fs, volumes, workspace"
 DEMO = "habitats/demo"
 FILE = f"{DEMO}/config.yaml"
 #: What to do about a path that can't persist.

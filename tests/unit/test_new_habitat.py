@@ -158,6 +158,7 @@ def test_new_habitat_commented_lines_are_valid_when_uncommented(tmp_path: Path, 
     assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {
         "name",
         "project",
+        "take",
         "workspace",
         "debug",
         "uid",

@@ -113,6 +113,8 @@ CHANGES = [
 #: Keys that no build depends on, or that only a habitat's own config may have.
 OTHER_KEYS = {
     *("name", "project", "description", "dockerfile", "extends", "instructions", "build", "debug", "timeouts"),
+    "take",
+    "workspace",
 }
 
 

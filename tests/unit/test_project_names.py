@@ -304,10 +304,10 @@ def test_name_that_is_given_later_lists_what_has_the_earlier_name(shop: DemoProj
     write(shop.root, "shared/config.yaml", "project: store\n")
     (row,) = orphans(shop.run_anew())
     assert (row.name, row.engine_name, row.is_renamed) == ("demo", "demo", True)
-    assert (row.containers, row.running, len(row.volumes)) == (["habitat-demo"], ["habitat-demo"], 1)
+    assert (row.containers, row.running, len(row.volumes)) == (["habitat-demo"], ["habitat-demo"], 2)
     assert row.images == len({image for tag, image in shop.engine.tags().items() if tag.startswith("habitat-demo:")})
     shown = cells.orphan(row).plain
-    assert shown.startswith("demo, as habitat-demo: 1 container (1 up), 1 volume, ")
+    assert shown.startswith("demo, as habitat-demo: 1 container (1 up), 2 volumes, ")
     assert shown.endswith(" images; to remove: `doit destroy:demo --earlier-names`")
     assert [row.images for row in orphans(shop.run_anew())] == [row.images]
 
@@ -326,7 +326,8 @@ def test_destroy_earlier_names_keeps_what_has_the_name_of_today(shop: DemoProjec
 
     assert not destroy_earlier(shop.run_anew(), "demo", refuse)
     assert re.fullmatch(
-        r"Remove the container, with all changes in it, and 1 persistent volume, and \d+ images\?", questions[0]
+        r"Remove the container, with all changes in it, and 1 workspace, and 1 persistent volume, and \d+ images\?",
+        questions[0],
     )
     assert state_of(shop.engine, "demo") == before
     assert destroy_earlier(shop.run_anew(), "demo", lambda _: True)
@@ -383,7 +384,7 @@ def test_habitat_removed_after_project_was_moved_is_listed(shop: DemoProject) ->
     moved = project_in(shop.root.rename(shop.root.parent / "moved"), shop.engine)
     (moved.root / "habitats/demo").rename(moved.root / "habitats/other")
     (row,) = orphans(moved.run_anew())
-    assert (row.name, row.containers, len(row.volumes)) == ("demo", ["habitat-demo"], 1)
+    assert (row.name, row.containers, len(row.volumes)) == ("demo", ["habitat-demo"], 2)
     assert row.images > 8
 
 

@@ -18,7 +18,7 @@ from phases.core.runtime.carry import restored
 from phases.core.runtime.persistence.volumes import volumes_of
 from phases.core.runtime.person import agent_folder
 from phases.core.runtime.session.presence import Presence
-from phases.core.runtime.workspace.record import RECORD as WORKSPACES
+from phases.core.runtime.workspace import record as workspace_record
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
 from phases.registry import PHASES
@@ -75,6 +75,8 @@ def clean_all(project: Project, name: str) -> int:
     folder = state_dir(project.root, name)
     with exclusive(project, name):
         images = project.store.untag(name, PHASES)
+        if project.image_index.listed_id(tag := workspace_record.tag(project, name)):
+            project.engine.untag(tag)
         project.store.sweep(name)
         ours = own_containers.containers(project, name)
         Presence(project.state_folder(name)).discard(container.id for container in ours if container.running)
@@ -86,6 +88,7 @@ def clean_all(project: Project, name: str) -> int:
     # The folder says that this project had the habitat, as long as its containers and volumes are there.
     if not ours and not volumes_of(project, name):
         project.names.forget(name)
+        _discard([folder / workspace_record.RECORD])
         shutil.rmtree(folder / agent_folder.STATE_FOLDER, ignore_errors=True)
         with contextlib.suppress(OSError):  # the folder isn't empty: a start has its files in it
             folder.rmdir()
@@ -94,7 +97,7 @@ def clean_all(project: Project, name: str) -> int:
 
 def _stays(path: Path) -> bool:
     """Return whether a file in a habitat's state folder is about its name, its containers or caches, which stay."""
-    if path.name in (RECORD, WORKSPACES, restored.RECORD, agent_folder.STATE_FOLDER):
+    if path.name in (RECORD, workspace_record.RECORD, restored.RECORD, agent_folder.STATE_FOLDER):
         return True
     return path.name.startswith("starts") or fingerprints.is_record(path) or cache_volumes.is_record(path)
 

@@ -10,11 +10,10 @@ all delete rm -f
 all rmdir rmdir 2>/dev/null || :
 all mkdir mkdir -p
 if [ -s "$lists/copy" ]; then
-    if command -v tar >/dev/null; then
-        options=
-        if tar --version 2>/dev/null | grep -q GNU; then options='--no-unquote --numeric-owner'; fi
-        # shellcheck disable=SC2086 # several options
-        { tar $options -C "$image" -cf - -T "$lists/copy" || echo failed >"$lists/failed"; } | tar -xpf -
+    if command -v tar >/dev/null; then  # not every tar can read a list
+        # shellcheck disable=SC2016 # the inner shell has these variables
+        all copy sh -c 'image=$1 lists=$2; shift 2
+            { tar -C "$image" -cf - "$@" || : >"$lists/failed"; } | tar -xpf -' sh "$image" "$lists"
         [ ! -e "$lists/failed" ]
     else
         while IFS= read -r path; do

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from phases.core.errors import NotFound
 from phases.core.runtime.persistence.volumes import workspaces_of
 from phases.core.runtime.workspace import record
 
@@ -19,6 +21,21 @@ def bring_up_to_date(project: Project, habitat: Habitat, container: Container) -
         from phases.core.runtime.workspace import follow  # imported late: only a rebuild changes the image
 
         follow.follow_image(project, habitat, container)
+    _hold(project, habitat, container)
+
+
+def _hold(project: Project, habitat: Habitat, container: Container) -> None:
+    """Keep the image that the workspaces come from for the next comparison, if the container is of another one.
+
+    That is a carried image, which has the same layers, but doesn't keep the other one.
+    """
+    image, tag = workspaces_of(container).image, record.tag(project, habitat.name)
+    held = project.image_index.listed_id(tag)
+    if image not in ("", container.image, held):
+        with suppress(NotFound):  # it is gone: files that differ stay at the next rebuild
+            project.engine.tag(image, tag)
+    elif held and held != image:
+        project.engine.untag(tag)
 
 
 def remind_of_drift(project: Project, habitat: Habitat, container: Container) -> None:

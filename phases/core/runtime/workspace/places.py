@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.cache.image_files import KnownFiles
 from phases.core.config.mounts import workspaces
+from phases.core.config.mounts.mountable_paths import within
 from phases.core.container import identity, safe_paths
 from phases.core.container.users import UserDatabase
 from phases.core.errors import LinkInTheWay
@@ -45,6 +46,8 @@ def in_container(
     known = known_files.of(habitat.name).setdefault(image.id, {})
 
     def read(path: str) -> bytes:
+        if any(within(path, volume.dest) for volume in habitat.volumes):
+            return engine.read_file(container, path) or b""  # a file of this machine, and not of the image
         if path not in known:
             known[path] = engine.read_file(container, path) or b""
             known_files.save(habitat.name)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct, field
 
+from phases.core.cache.image_labels import repository
 from phases.core.files import atomic, safe_open
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phases.core.project import Project
     from phases.core.runtime.persistence.volumes import Workspaces
 
 #: The name of the file.
@@ -46,6 +48,11 @@ class WorkspaceRecord(Struct):
     images: dict[str, str] = field(default_factory=dict)
     clones: dict[str, list[str]] = field(default_factory=dict)
     drift: dict[str, Drift] = field(default_factory=dict)
+
+
+def tag(project: Project, name: str) -> str:
+    """Return the tag of the image that a habitat's workspaces come from, if no container keeps that."""
+    return f"{repository(project.names.of(name))}:workspace"
 
 
 def read(folder: Path) -> WorkspaceRecord:
