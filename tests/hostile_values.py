@@ -594,6 +594,13 @@ PLACES = (
         more={"   ": False, "\n": False},
     ),
     Place(
+        "entry.login",
+        _key("entry", "login"),
+        lambda habitat: habitat.entry.login,
+        NUL | TOO_LONG,
+        more={"   ": False, "\n": False},
+    ),
+    Place(
         "entry.startup_delay",
         _key("entry", "startup_delay"),
         lambda habitat: habitat.entry.startup_delay,
@@ -688,6 +695,13 @@ PLACES = (
         ALL,
         inside,
         {"~/.a": True, "~/x/../y": True, "~/..": False, "~/": False, "~": False, "/etc/x": False, "x": False},
+    ),
+    Place(
+        "entry.persist.path",
+        lambda value: {"entry": {"persist": [{"path": quoted(value)}]}},
+        lambda habitat: habitat.entry.persist[0].path,
+        PATHS | ROOTS | {"a tilde", "a dot"},
+        persisted,
     ),
     Place(
         "entry.persist",

@@ -42,7 +42,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         lambda: _instruction_files(scope, entry.instruction_files),
         lambda: _size(scope, entry.shm_size, "entry", "shm_size"),
         lambda: _variables(scope, entry.env),
-        lambda: scope.argument(scope.expand(entry.login, "entry", "login"), "entry", "login"),
+        lambda: _login(scope, entry.login),
     )
     return EntryPoint(
         init_command=init,
@@ -75,6 +75,14 @@ def _init(scope: Scope, text: str) -> str:
         where = scope.at("entry", "init_command")
         raise ConfigError("init_command is blank", where=where, remedy="write a command, or leave the key out")
     return init
+
+
+def _login(scope: Scope, text: str) -> str:
+    login = scope.argument(scope.expand(text, "entry", "login"), "entry", "login")
+    if login and not login.strip():
+        where = scope.at("entry", "login")
+        raise ConfigError("entry.login is blank", where=where, remedy="write a command, or leave the key out")
+    return login
 
 
 def _command(scope: Scope, text: str) -> str:
