@@ -22,6 +22,7 @@ DESCRIPTION = "Clone repositories"
 SNAPSHOT = True
 
 _CLONE = ShellProgram(__file__, "scripts/clone.sh")
+_USE_BUNDLE = ShellProgram(__file__, "scripts/use_bundle.sh")
 _ADOPT_ORIGIN = ShellProgram(__file__, "scripts/adopt_origin.sh")
 _GIVE_TO_ROOT = ShellProgram(__file__, "scripts/give_to_root.sh")
 
@@ -79,7 +80,7 @@ def plan(habitat: Habitat) -> list[Step]:
         steps += [
             Run(
                 user,
-                _CLONE.text,
+                f"{_USE_BUNDLE.text}{_CLONE.text}" if repo.local else _CLONE.text,
                 repo.origin,
                 f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
                 args=words,

@@ -108,7 +108,7 @@ class Copy(Struct, frozen=True):
 class CopyRepository(Struct, frozen=True):
     """Put a repository of this machine into the container, as a git bundle, for a Run that clones it.
 
-    Beside it, at `dest` with `.origin` behind it, is a file with its remote and branch.
+    Beside it, `dest` with `.origin` behind it has its remote and branch, and for a shallow clone there is `.shallow`.
 
     Args:
         source: The folder of the repository.

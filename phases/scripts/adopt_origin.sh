@@ -23,4 +23,4 @@ else
     git remote remove origin
     git fetch --quiet "$bundle" "+refs/heads/*:refs/remotes/host/*"
 fi
-rm -f "$bundle" "$bundle.origin"
+rm -rf "$bundle" "$bundle.origin" "$bundle.template"

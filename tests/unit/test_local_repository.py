@@ -35,14 +35,16 @@ def project(tmp_path: Path) -> Path:
     return root
 
 
-def clone(bundle: Path, target: Path, origin: str, branch: str = "") -> str:
+def clone(bundle: Path, target: Path, origin: str, branch: str = "", shallow: bytes = b"") -> str:
     """Run the scripts of phase 8 on a bundle. Returns the remote of the clone."""
     target.mkdir()
     (bundle.parent / f"{bundle.name}.origin").write_text(f"{origin}\n{branch}\n")
+    if shallow:
+        (bundle.parent / f"{bundle.name}.shallow").write_bytes(shallow)
     env = {"PATH": os.environ["PATH"], "HOME": str(target.parent), "GIT_CONFIG_NOSYSTEM": "1"}
     words = (str(bundle), str(target), "", "", "", "", "")
     for script, args in (
-        (p08_repos._CLONE.text, words),
+        (p08_repos._USE_BUNDLE.text + p08_repos._CLONE.text, words),
         (p08_repos._ADOPT_ORIGIN.text, (str(target), str(bundle), "yes")),
     ):
         subprocess.run(["/bin/sh", "-e", "-c", "--", script, "sh", *args], env=env, check=True, capture_output=True)
@@ -56,7 +58,7 @@ def test_clone_of_bundle_has_branches_tags_and_remote_of_the_repository(project:
     (project / "one").write_text("changed")
     write(project, ".habitats/app/config.yaml", "")
     bundle = git_bundle.write(project, tmp_path / "bundle")
-    assert bundle == ("https://example.org/app.git", "main", 2)
+    assert bundle[:3] == ("https://example.org/app.git", "main", 2)
     assert clone(tmp_path / "bundle", tmp_path / "clone", bundle.origin, bundle.branch) == (
         "origin\thttps://example.org/app.git (fetch)"
     )
@@ -107,7 +109,7 @@ def test_worktree_detached_head_and_folder_in_repository_are_cloned(project: Pat
     assert sorted(path.name for path in (tmp_path / "clone").iterdir()) == [".git", "one"]
 
 
-@pytest.mark.parametrize("kind", ["empty", "shallow", "no git"])
+@pytest.mark.parametrize("kind", ["empty", "no git"])
 def test_repository_that_cannot_be_cloned_says_why_in_one_line(
     project: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,13 +118,9 @@ def test_repository_that_cannot_be_cloned_says_why_in_one_line(
         top = tmp_path / "empty"
         top.mkdir()
         git(top, "init", "-q")
-    elif kind == "shallow":
-        commit(project, "two")
-        top = tmp_path / "shallow"
-        git(tmp_path, "clone", "-q", "--depth", "1", f"file://{project}", str(top))
     else:
         monkeypatch.setenv("PATH", str(tmp_path))
-    rule = {"empty": "has no commit", "shallow": "is a shallow clone", "no git": "install git"}[kind]
+    rule = {"empty": "has no commit", "no git": "install git"}[kind]
     with pytest.raises(HabitatError, match=rule) as error:
         git_bundle.write(top, tmp_path / "bundle")
     assert "\n" not in str(error.value)
@@ -238,7 +236,7 @@ def test_bare_repository_is_cloned(project: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.git"
     assert load(project, config_of(bare)).repos[0].local == bare
     bundle = git_bundle.write(bare, tmp_path / "bundle")
-    assert bundle == ("https://example.org/app.git", "main", 0)
+    assert bundle[:3] == ("https://example.org/app.git", "main", 0)
     clone(tmp_path / "bundle", tmp_path / "clone", *bundle[:2])
     assert (tmp_path / "clone/one").read_text() == "one\n"
 
@@ -317,3 +315,34 @@ def test_files_of_read_only_clone_are_roots_and_readable(tmp_path: Path) -> None
     ]
     assert outside.stat().st_uid == 12345
     assert git(tmp_path, "config", "--file", str(tmp_path / "gitconfig"), "safe.directory") == str(target)
+
+
+def test_shallow_clone_is_cloned_with_the_history_that_it_has(project: Path, tmp_path: Path) -> None:
+    for name in ("two", "three"):
+        commit(project, name)
+    git(tmp_path, "clone", "-q", "--depth", "2", f"file://{project}", "shallow")
+    shallow = tmp_path / "shallow"
+    git(shallow, "remote", "set-url", "origin", "https://example.org/app.git")
+    commit(shallow, "four")
+    bundle = git_bundle.write(shallow, tmp_path / "bundle")
+    clone(tmp_path / "bundle", tmp_path / "clone", *bundle[:2], bundle.shallow)
+    cloned = tmp_path / "clone"
+    assert git(cloned, "log", "--format=%s").split() == ["four", "three", "two"]
+    assert git(cloned, "rev-parse", "--is-shallow-repository") == "true"
+    assert git(cloned, "status", "--porcelain") == ""
+    git(cloned, "fsck")
+    assert sorted(path.name for path in tmp_path.glob("bundle*")) == []
+
+
+def test_clone_below_the_home_finds_its_bundle(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    git_bundle.write(project, tmp_path / "home/bundle")
+    (tmp_path / "home/bundle.origin").write_text("\nmain\n")
+    (tmp_path / "home/app").mkdir()
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "GIT_CONFIG_NOSYSTEM": "1"}
+    for script, args in (
+        (p08_repos._USE_BUNDLE.text + p08_repos._CLONE.text, ("~/bundle", "~/app", "", "", "", "", "")),
+        (p08_repos._ADOPT_ORIGIN.text, ("~/app", "~/bundle", "yes")),
+    ):
+        subprocess.run(["/bin/sh", "-e", "-c", "--", script, "sh", *args], env=env, check=True, capture_output=True)
+    assert (tmp_path / "home/app/one").is_file()

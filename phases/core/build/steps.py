@@ -80,11 +80,15 @@ def copy_repository(container: BuildContainer, step: CopyRepository, work: Phase
 def bundle_entries(
     step: CopyRepository, bundle: Bundle, *, source: Path | None = None, content: bytes = b""
 ) -> tuple[Entry, ...]:
-    """Return the files that a step puts: the bundle, which has a source or a content, and its origin and branch."""
+    """Return the files that a step puts: the bundle, which has a source or a content, and what it can't hold."""
     remote = f"{bundle.origin}\n{bundle.branch}\n".encode()
+    others = {"origin": remote, **({"shallow": bundle.shallow} if bundle.shallow else {})}
     return (
         Entry(step.dest, "file", step.owner, 0o644, step.origin, source, content),
-        Entry(f"{step.dest}.origin", "file", step.owner, 0o644, step.origin, content=remote),
+        *(
+            Entry(f"{step.dest}.{name}", "file", step.owner, 0o644, step.origin, content=text)
+            for name, text in others.items()
+        ),
     )
 
 

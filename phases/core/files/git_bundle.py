@@ -32,11 +32,13 @@ class Bundle(NamedTuple):
         origin: The URL of a server that the repository was cloned from; "" if there is none, or one with a password.
         branch: The branch that is checked out, "" for none.
         uncommitted: The number of changed and new files outside of `.habitats/`, which the bundle doesn't have.
+        shallow: The content of git's file of the commits whose parents a shallow clone lacks, b"" for a whole one.
     """
 
     origin: str
     branch: str
     uncommitted: int
+    shallow: bytes = b""
 
 
 def top_of(folder: Path) -> Path | None:
@@ -103,7 +105,12 @@ def write(top: Path, target: Path) -> Bundle:
     _git(top, "bundle", "create", "--quiet", str(target), "HEAD", "--branches", "--tags")
     origin = _origin_url(top, _MOST_CLONES)
     branch = _git(top, "branch", "--show-current")
-    return Bundle("" if url_credentials.credential_in(origin) else origin, branch, _uncommitted(top))
+    return Bundle("" if url_credentials.credential_in(origin) else origin, branch, _uncommitted(top), _shallow(top))
+
+
+def _shallow(top: Path) -> bytes:
+    path = top / _git(top, "rev-parse", "--git-path", "shallow")
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _origin_url(repository: Path, depth: int) -> str:
@@ -131,8 +138,6 @@ def _uncommitted(top: Path) -> int:
 
 
 def _check(top: Path) -> None:
-    if _git(top, "rev-parse", "--is-shallow-repository") == "true":
-        raise _error(top, "is a shallow clone", "run `git fetch --unshallow` there")
     if not _git(top, "for-each-ref", "--count=1", "refs/heads"):
         raise _error(top, "has no commit, so there is nothing to clone", "commit something there")
 
