@@ -18,7 +18,7 @@ from phases.core.runtime import destroy as runtime_destroy
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.carry import carried
-from phases.core.runtime.carry.changes import LABEL_CHANGES, UnkeptChanges, changes_since_build
+from phases.core.runtime.carry.changes import LABEL_CHANGES, UnkeptChanges, changes_since_build, unkept_changes
 from phases.core.runtime.own_containers import LABEL_CARRIED
 from phases.core.runtime.session import exit_guard
 
@@ -395,6 +395,17 @@ def test_changes_of_carried_and_own_layers_are_merged() -> None:
         ("changed", "/deleted"),
         ("deleted", "/edited"),
         ("added", "/fresh"),
+    ]
+
+
+def test_mount_of_secrets_is_no_change_and_temporary_files_count_if_asked() -> None:
+    """As Docker lists them for a container in which nothing was done but a file in /tmp."""
+    changes = [Change("/run", "changed"), Change("/run/secrets", "added"), Change("/tmp", "changed")]
+    container = Container("id", "c", "image", running=False)
+    assert unkept_changes(changes[:2], container, with_temporary=True) == []
+    assert unkept_changes([*changes, Change("/tmp/x", "added")], container) == []
+    assert unkept_changes([*changes, Change("/tmp/x", "added")], container, with_temporary=True) == [
+        Change("/tmp/x", "added")
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime.carry.changes import LABEL_CHANGES, changes_since_build, unkept_changes
@@ -45,7 +46,7 @@ def image_of(project: Project, name: str, container: Container, image: str) -> s
         HabitatError: The engine refuses.
     """
     engine = project.engine
-    if not unkept_changes(engine.changes(container.id), container, temporary=()):
+    if not unkept_changes(engine.changes(container.id), container, with_temporary=True):
         return container.image if LABEL_CARRIED in container.labels else image
     try:
         layers = _layers_below(project, container)
@@ -79,6 +80,8 @@ def _flat(project: Project, name: str, image: str, below: int) -> str:
     """Return an image with one layer above those of the final image. If that can't be made, return the one given."""
     from phases.core.files.temporary_folder import temporary_folder
 
+    text = "the layers with the files of its container become one, which takes a while"
+    project.bus.emit(events.Notice(name, text))
     with suppress(EngineError), temporary_folder(project.state_folder(name)) as folder:
         layers = folder / "layers"
         layers.mkdir()

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from phases.core.config.mounts.mountable_paths import within
 from phases.core.engine.types import Change
 from phases.core.errors import printable
+from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.persistence.volumes import persistence_of
 from phases.core.work import places
 
@@ -82,16 +83,14 @@ def changes_since_build(engine: Engine, container: Container) -> UnkeptChanges:
     return UnkeptChanges(tuple(_unkept(merged, container, _TEMPORARY)), before.more)
 
 
-def unkept_changes(
-    changes: Iterable[Change], container: Container, *, temporary: Iterable[str] | None = None
-) -> list[Change]:
+def unkept_changes(changes: Iterable[Change], container: Container, *, with_temporary: bool = False) -> list[Change]:
     """Return the changes in a container that may be somebody's work.
 
-    Left out are folders that only contain changes, paths on volumes, and temporary files.
+    Left out are folders that only contain changes, paths on volumes and other mounts, and temporary files.
 
-    temporary: the folders of temporary files, if not the usual ones.
+    with_temporary: whether temporary files count, too.
     """
-    return _unkept(_without_parents(changes), container, _TEMPORARY if temporary is None else temporary)
+    return _unkept(_without_parents(changes), container, (SECRETS_FOLDER,) if with_temporary else _TEMPORARY)
 
 
 def _without_parents(changes: Iterable[Change]) -> list[Change]:

@@ -29,7 +29,7 @@ def effect(project: Project, habitat: Habitat, container: Container, change: Con
         return ""
     if _is_in_place(habitat, container, change):
         return "the container gets that as it is"
-    if unkept_changes(project.engine.changes(container.id), container, temporary=()):
+    if unkept_changes(project.engine.changes(container.id), container, with_temporary=True):
         return f"the container is made again with its files, {_size(project.engine.changed_bytes(container.id))}"
     is_carried = bool(container.labels.get(LABEL_CARRIED))
     return f"the container is made again{' with its files' if is_carried else '; nothing has changed in it'}"
