@@ -20,6 +20,8 @@ from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistence.volumes import workspace_volume_name, workspaces_of
 from phases.core.runtime.session import exit_guard
+from phases.core.runtime.workspace.comparison import Changes, Comparison
+from phases.core.runtime.workspace.trees import FileEntry, WorkspaceTree, parse
 from phases.p02_users import CREATE_USER
 from phases.ui.verbs import destroy as destroy_verb
 
@@ -494,3 +496,46 @@ def test_workspace_of_repository_that_left_config_is_kept_and_listed_by_destroy(
     assert destroy(demo.run_anew(), "demo", lambda _: True)
     assert [line.split(": ")[0] for line in demo.lines()] == ["/srv/old", "/workspace", "habitat-demo (stopped)"]
     assert volumes(demo) == ["foreign"]
+
+
+# Comparison
+
+
+def entry(content: str, *, mode: int = 0o644, mtime: int = 1) -> FileEntry:
+    return FileEntry("file", mode, 1000, 1000, len(content), mtime)
+
+
+def compared(base: dict[str, FileEntry], image: dict[str, FileEntry], workspace: dict[str, FileEntry]) -> Changes:
+    folder = {".": FileEntry("dir", 0o755, 1000, 1000)}
+    trees = [WorkspaceTree({**folder, **entries}) for entries in (base, image, workspace)]
+    return Comparison(*trees).changes()
+
+
+def test_comparison_of_unknown_base_takes_new_paths_and_keeps_all_others() -> None:
+    changes = compared({}, {"./a": entry("new"), "./b": entry("new")}, {"./b": entry("mine!"), "./c": entry("mine")})
+    assert (changes.copy, changes.kept, changes.delete) == (["./a"], ["./b"], [])
+
+
+def test_comparison_leaves_folder_with_work_in_place_of_file_of_image() -> None:
+    folder = {"./d": FileEntry("dir", 0o755, 1000, 1000), "./d/old": entry("old")}
+    image = {"./d": entry("a file now")}
+    assert compared(folder, image, {**folder, "./d/mine": entry("mine")}).kept == ["./d"]
+    changes = compared(folder, image, folder)
+    assert (changes.copy, changes.rmdir, changes.delete) == (["./d"], ["./d"], ["./d/old"])
+
+
+def test_comparison_takes_mode_of_file_and_folder() -> None:
+    base = {"./x": entry("x"), "./d": FileEntry("dir", 0o755, 1000, 1000)}
+    image = {"./x": entry("x", mode=0o755), "./d": FileEntry("dir", 0o700, 1000, 1000)}
+    changes = compared(base, image, base)
+    assert (changes.copy, list(changes.attributes), changes.kept) == (["./x"], ["./d"], [])
+
+
+def test_listing_with_odd_lines_is_read_as_far_as_it_is_one() -> None:
+    listing = b"= ./p\n41ed 1 2 0 3 ./p\n81a4 1 2 5 3 ./an odd \xff\nrubbish\na1ff 1 2 3 4 ./l\n'./l' -> 'x'\n81a4 1 2"
+    tree = parse(listing)
+    assert list(tree.repositories) == ["./p"]
+    assert tree.entries == {
+        "./an odd \udcff": FileEntry("file", 0o644, 1, 2, 5, 3),
+        "./l": FileEntry("link", 0o777, 1, 2, 3, 4, "'./l' -> 'x'"),
+    }

@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from phases.core.config.mounts import workspaces
 from phases.core.eject import own_dockerfile
 from phases.core.eject.mounts import VOLUMES, known_hosts, numbered_volumes
 from phases.core.eject.quoting import NEWLINE
@@ -223,8 +224,8 @@ def _about_start(habitat: Habitat) -> list[str]:
             "A habitat gets these files before each start. They are not in the image: mount them with a `--volume`, "
             f"or copy them with `docker cp`.\n\n{rows}"
         )
-    if persistent := habitat.entry.persist:
-        paths = ", ".join(f"`{printable(one.path)}`" for one in persistent)
+    if kept := [*(one.path for one in habitat.entry.persist), *workspaces.candidates(habitat)]:
+        paths = ", ".join(f"`{printable(path)}`" for path in kept)
         parts.append(
             f"A habitat keeps these paths. Add a `--volume NAME:FOLDER` for each to keep it here, too: {paths}."
         )

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from phases.core.runtime.workspace.trees import FileEntry, WorkspaceTree
 
+# Bytes of a file that is read for its hash.
+_LARGEST_HASHED = 16 << 20
+
 #: The hashes of files, by path.
 Hashes = dict[str, str]
 
@@ -77,15 +80,15 @@ class Comparison:
     def doubtful_in_workspace(self) -> list[str]:
         """Return the files that are about to be replaced or deleted, unless a hash shows that a person changed one."""
         changed = [path for path in {*self._base, *self._image} if not self._image_is_as_before(path)]
-        return sorted(path for path in changed if (entry := self._workspace.get(path)) and entry.kind == "file")
+        return sorted(path for path in changed if _is_hashed(self._workspace.get(path)))
 
     def files_of_base(self, paths: Iterable[str]) -> list[str]:
         """Return which of some paths are files in the image before."""
-        return [path for path in paths if (entry := self._base.get(path)) and entry.kind == "file"]
+        return [path for path in paths if _is_hashed(self._base.get(path))]
 
     def files_of_image(self, paths: Iterable[str]) -> list[str]:
         """Return which of some paths are files in the new image."""
-        return [path for path in paths if (entry := self._image.get(path)) and entry.kind == "file"]
+        return [path for path in paths if _is_hashed(self._image.get(path))]
 
     def learn(self, base: Hashes, image: Hashes, workspace: Hashes) -> None:
         for known, new in zip(self._hashes, (base, image, workspace), strict=True):
@@ -155,8 +158,19 @@ class Comparison:
                 changes.copy.append(path)
 
 
+def _is_hashed(entry: FileEntry | None) -> bool:
+    """Return whether the content of a path counts. A larger file is the same if its size and time are."""
+    return entry is not None and entry.kind == "file" and entry.size <= _LARGEST_HASHED
+
+
 def _is_doubtful(one: FileEntry, other: FileEntry | None) -> bool:
-    return bool(other and one.kind == other.kind == "file" and one.size == other.size and one.mtime != other.mtime)
+    return (
+        other is not None
+        and _is_hashed(one)
+        and _is_hashed(other)
+        and one.size == other.size
+        and one.mtime != other.mtime
+    )
 
 
 def shown(paths: Iterable[str], most: int = 3) -> str:
