@@ -149,8 +149,8 @@ def test_plan_on_terminal_breaks_line_about_container_between_words(
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())
-    end = "replaces the container, since its image is out of date; the old one is kept under another name"
-    assert text.endswith(f"⇒ the next start {end}")
+    end = "the old one is kept under another name if it has changes"
+    assert text.endswith(f"⇒ the next start replaces the container, since its image is out of date; {end}")
 
 
 @pytest.mark.usefixtures("terminal")
