@@ -29,7 +29,7 @@ from phases.core.runtime.own_containers import (
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.session.presence import REPLACED, STOPPED, Presence
 from phases.core.runtime.stop import describe_users
-from phases.core.runtime.workspace import fill
+from phases.core.runtime.workspace import record
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -141,7 +141,7 @@ def give_up(project: Project, name: str, container_id: str = "") -> None:
             carried.remove_container(project, other)
             Presence(project.state_folder(name)).forget(other.id)
     carried.sweep(project, name)
-    for helper in fill.helpers(project, name):
+    for helper in record.helpers(project, name):
         project.engine.remove(helper)
     if not any(other.running for other in others):
         resume_old(project, name)

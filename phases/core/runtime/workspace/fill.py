@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from phases.core.runtime.persistence.volumes import Workspace
 
 
-def helpers(project: Project, name: str) -> list[str]:
-    """Return the names of the containers in which workspaces of a habitat are filled, or compared with images."""
-    prefix = project.temporary_containers.prefix("start", name)
-    return [f"{prefix}{purpose}" for purpose in ("fill", "follow", "before")]
-
-
 class WorkspaceFilling:
     """The workspaces of a container that is about to be created. Only one run at a time may fill those of a habitat.
 
@@ -127,7 +121,7 @@ class WorkspaceFilling:
         """Fill volumes with what a container has in their place. It was created without them."""
         engine = self._project.engine
         committed = engine.commit(old.id, ())
-        helper, *_ = helpers(self._project, self._habitat.name)
+        helper, *_ = record.helpers(self._project, self._habitat.name)
         mounts = [self._mount(entry, copies=True) for entry in entries]
         try:
             replace_container(engine, helper, lambda name: engine.create(committed, name, IDLE, mounts=mounts))

@@ -19,7 +19,7 @@ from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.carry import difference
 from phases.core.runtime.persistence.fill import give
 from phases.core.runtime.persistence.volumes import workspaces_of
-from phases.core.runtime.workspace import comparison, fill, record, trees
+from phases.core.runtime.workspace import comparison, record, trees
 from phases.core.runtime.workspace.record import FILLING
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _follow(
     project: Project, habitat: Habitat, entries: Sequence[Workspace], known: WorkspaceRecord, image: str
 ) -> None:
     name = habitat.name
-    _, for_new, for_old = fill.helpers(project, name)
+    _, for_new, for_old = record.helpers(project, name)
     with _Place(project, name, image, entries).running(for_new) as new:
         for number, entry in enumerate(entries):
             before = known.images.get(entry.volume, "")

@@ -55,6 +55,12 @@ def tag(project: Project, name: str) -> str:
     return f"{repository(project.names.of(name))}:workspace"
 
 
+def helpers(project: Project, name: str) -> list[str]:
+    """Return the names of the containers in which workspaces of a habitat are filled, or compared with images."""
+    prefix = project.temporary_containers.prefix("start", name)
+    return [f"{prefix}{purpose}" for purpose in ("fill", "follow", "before")]
+
+
 def read(folder: Path) -> WorkspaceRecord:
     """Return the record in the state folder of a habitat, an empty one if the file is gone or broken."""
     try:
