@@ -182,6 +182,7 @@ def test_prune_removes_what_was_set_aside(demo: DemoProject) -> None:
     assert prune.run(demo.run_anew(), "demo", yes=True) == 0
     assert (demo.container().id, all_names(demo)) == (current, ["habitat-demo"])
     assert any(": 1 added: /work" in line for line in demo.lines())
+    assert [text.partition("-20")[0] for text in demo.notices()] == ["removed habitat-demo"], "the habitat has all else"
 
 
 def test_clean_keeps_record_of_restored_container(demo: DemoProject) -> None:

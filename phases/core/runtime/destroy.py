@@ -68,7 +68,7 @@ def destroy(
     remaining = _remove_volumes(project, name, volumes)
     removed += _counts([volume for volume in volumes if volume not in remaining])
     removed += [_count(_remove_images(project, name), "image")] if images else []
-    _report(project, name, removed)
+    _report(project, name, removed, with_kept=not only_set_aside)
     _sweep(project, name)
     return not remaining
 
@@ -99,9 +99,9 @@ def _show(project: Project, name: str, containers: Iterable[Container], volumes:
             project.bus.emit(events.Line(name, _describe_volume(volume)))
 
 
-def _report(project: Project, name: str, removed: Iterable[str]) -> None:
+def _report(project: Project, name: str, removed: Iterable[str], *, with_kept: bool) -> None:
     if removed:
-        parts = (f"removed {', '.join(removed)}", _kept(project, name))
+        parts = (f"removed {', '.join(removed)}", _kept(project, name) if with_kept else "")
         project.bus.emit(events.Notice(name, "; ".join(filter(None, parts))))
 
 
