@@ -188,7 +188,7 @@ entry:
     for _ in range(2):
         new = podman_project.doit(f"start:{name}", "--new", "--cmd", " ".join(show[2:]))
         assert new.out.split()[-5:] == ["new", "new", "file", "ada", "ada"], new.out
-    assert len(podman_project.volumes(name)) == 3
+    assert len(podman_project.volumes(name)) == 4
     assert podman_project.doit("clean", f"base:{name}").code == 0
     assert len(podman_project.volumes(name)) == 3
     destroyed = podman_project.doit(f"destroy:{name}", "--yes")

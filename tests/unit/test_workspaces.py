@@ -123,6 +123,8 @@ def test_second_container_with_workspace_needs_no_lock_and_no_look(tmp_path: Pat
         ("env: [WORKDIR=/usr/local]\n", ()),
         ("env: [WORKDIR=/usr/src/app]\n", ("/usr/src/app",)),
         ("env: [WORKDIR=/etc/x]\n", ()),
+        ("env: ['WORKDIR=/x\"y']\n", ()),
+        ("env: ['WORKDIR=/x y']\n", ("/x y",)),
         ("env: [USER=root, WORKDIR=/root]\n", ()),
         ("env: [USER=root, WORKDIR=/root/x]\n", ("/root/x",)),
         ("repos: [{url: u, path: p}, {url: u, path: /srv/a}]\n", ("/workspace", "/srv/a")),

@@ -30,6 +30,10 @@ _PROGRAMS = (
 )
 
 
+# Signs with which Podman can mount no volume at a path: it reads a row of values, separated by commas.
+_NOT_MOUNTABLE = frozenset('",:\\\n')
+
+
 def candidates(habitat: Habitat) -> tuple[str, ...]:
     """Return the paths that are workspaces unless the image shows that one can't be.
 
@@ -55,6 +59,8 @@ def is_possible(habitat: Habitat, place: str, home: str) -> bool:
         place: The path. One that begins with ~ is in a home.
         home: The home of USER, or what it probably is.
     """
+    if _NOT_MOUNTABLE & {*place}:
+        return False
     if place.startswith("~"):
         return "/" in place.rstrip("/")
     if place in _SHARED or any(within(place, folder) for folder in _PROGRAMS):
