@@ -78,7 +78,7 @@ def test_clone_without_work_follows(repositories: Clones, options: tuple[str, ..
             assert (repositories.workspace / "file").read_text() == "2"
             assert repositories.follow(base=base)[0] == "same"
     elif options == ("--branch=dev",):
-        assert repositories.follow(base=base) == ["behind", "it is on main"]
+        assert repositories.follow(base=base) == ["behind", "main is checked out there"]
 
 
 def test_shallow_clone_follows_shallow_clone(repositories: Clones) -> None:
@@ -111,7 +111,7 @@ WORK = {
         "it has commits of its own",
         ["sh", "-c", "git switch -qc x; echo mine >file; git commit -qam mine; git switch -q main"],
     ),
-    "another branch": ("it is on mine", ["git", "switch", "--quiet", "--create", "mine"]),
+    "another branch": ("mine is checked out there", ["git", "switch", "--quiet", "--create", "mine"]),
     "begun merge": ("something was begun in it", ["touch", ".git/MERGE_HEAD"]),
 }
 
@@ -160,8 +160,8 @@ def test_clone_runs_no_program_that_its_config_names(repositories: Clones) -> No
 def test_drift_text_names_command_and_quotes_odd_branches() -> None:
     text = clones._drift_text("/workspace/p", "0123456789", "dev", "main", ["it", "has", "a", "stash"])
     assert text == (
-        "/workspace/p stays at main, though the image has dev at 012345678, since it has a stash; "
-        "`git -C /workspace/p switch dev` follows it"
+        "/workspace/p stays on main, since it has a stash; the image has dev at 012345678: "
+        "`git -C /workspace/p switch dev` there follows it"
     )
     assert "`git -C /workspace/p merge origin/main`" in clones._drift_text("/workspace/p", "0", "main", "main", [])
     assert '"x;$(y)"' in clones._drift_text("/workspace/p", "0", "x;$(y)", "main", [])

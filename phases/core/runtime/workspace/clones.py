@@ -112,10 +112,10 @@ def _drift_text(place: str, head: str, branch: str, now: str, reason: list[str])
     command = f"switch {shown(branch)}" if branch else f"checkout {shown(head)}"
     if branch and branch == now:
         command = f"merge origin/{shown(branch)}"
-    at, since = shown(now) if now else "its commit", printable(" ".join(reason))
+    at, since = f"on {shown(now)}" if now else "at its commit", printable(" ".join(reason))
     return (
-        f"{shown(place)} stays at {at}, though the image has {_position(head, branch)}, since {since}; "
-        f"`git -C {shown(place)} {command}` follows it"
+        f"{shown(place)} stays {at}, since {since}; the image has {_position(head, branch)}: "
+        f"`git -C {shown(place)} {command}` there follows it"
     )
 
 

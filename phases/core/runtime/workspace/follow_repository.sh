@@ -44,7 +44,6 @@ if [ -n "$branch" ]; then
     if [ -z "$old" ] || safe_git merge-base --is-ancestor "$old" "$head"; then safe_git update-ref "$remote" "$head"; fi
 fi
 
-[ "$now_branch" = "${base_branch:-$branch}" ] || say behind "it is on ${now_branch:-no branch}"
 for operation in rebase-merge rebase-apply MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD BISECT_LOG; do
     [ ! -e "$git_folder/$operation" ] || say behind "something was begun in it"
 done
@@ -52,6 +51,7 @@ done
 if safe_git rev-parse --verify --quiet refs/stash >/dev/null; then say behind "it has a stash"; fi
 [ -z "$(safe_git rev-list --max-count=1 --branches HEAD --not --remotes "$head" $base 2>/dev/null)" ] ||
     say behind "it has commits of its own"
+[ "$now_branch" = "${base_branch:-$branch}" ] || say behind "${now_branch:-no branch} is checked out there"
 if safe_git cat-file -e "$head:.gitmodules" 2>/dev/null; then say behind "it has submodules"; fi
 if safe_git grep -q 'filter=' "$head" -- .gitattributes '**/.gitattributes' 2>/dev/null; then
     say behind "it has files in Git LFS, or others that a filter converts"
