@@ -161,6 +161,7 @@ def test_persisted_paths_survive_containers_and_images_until_destroy(habitat: Pe
     assert (asked.code, habitat.volumes()) == (1, kept)
     assert f"~/.state.json: volume habitat-{habitat.name}-state-json-" in asked
     assert habitat.doit("destroy", "--yes").code == 0
+    assert habitat.doit("destroy", "--yes", "--workspace").code == 0
     assert (habitat.containers(), habitat.volumes()) == ([], [])
 
 

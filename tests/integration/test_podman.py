@@ -191,8 +191,9 @@ entry:
     assert len(podman_project.volumes(name)) == 4
     assert podman_project.doit("clean", f"base:{name}").code == 0
     assert len(podman_project.volumes(name)) == 3
-    destroyed = podman_project.doit(f"destroy:{name}", "--yes")
-    assert destroyed.code == 0, destroyed.out
+    for options in ([], ["--workspace"]):
+        destroyed = podman_project.doit(f"destroy:{name}", "--yes", *options)
+        assert destroyed.code == 0, destroyed.out
     assert (podman_project.volumes(name), podman_project.containers(name)) == ([], [])
 
 

@@ -444,19 +444,17 @@ def test_destroy_removes_containers_of_habitat_only(habitat: BuiltHabitat) -> No
     ]
     refused = habitat.doit("destroy")
     expected = f"❌ {habitat.name}: nothing was removed, since there is no terminal to ask on"
-    workspace, *others = lines(refused)
-    assert workspace.startswith(f"/work: workspace, all work in it, volume {habitat.container}-work-")
-    assert (refused.code, others) == (1, [*shown, f"{expected}: `doit destroy:{habitat.name} --yes` removes them"])
+    assert (refused.code, lines(refused)) == (
+        1,
+        [*shown, f"{expected}: `doit destroy:{habitat.name} --yes` removes them"],
+    )
     assert habitat.containers() == sorted([habitat.container, aside, other])
     result = habitat.doit("destroy", "--yes")
-    kept = f"its snapshots are kept: `doit clean {habitat.name}` removes them"
+    workspace = f"its workspace is kept: `doit destroy:{habitat.name} --workspace` removes it"
+    images = f"its snapshots are kept: `doit clean {habitat.name}` removes them"
     assert (result.code, lines(result)) == (
         0,
-        [
-            workspace,
-            *shown,
-            f"• removed {habitat.container}, {aside}, 1 workspace; {kept}",
-        ],
+        [*shown, f"• removed {habitat.container}, {aside}; {workspace}; {images}"],
     )
     assert habitat.containers() == [other]
     again = habitat.doit("start", "--cmd", "ls ~")
@@ -468,7 +466,7 @@ def test_destroy_removes_containers_of_habitat_only(habitat: BuiltHabitat) -> No
 def test_destroy_on_terminal_removes_only_after_yes(habitat: BuiltHabitat, answer: str, goes: bool) -> None:
     assert habitat.doit("start", "--cmd", "echo work >~/work").code == 0
     with Terminal(habitat.project, habitat.task("destroy")) as terminal:
-        terminal.wait_for("Remove the container, with all changes in it, and 1 workspace? [y/N] ")
+        terminal.wait_for("Remove the container, with all changes in it? [y/N] ")
         terminal.type(answer)
         assert terminal.end() == (0 if goes else 1), terminal.shown
         assert ("nothing was removed" in terminal.shown) is not goes

@@ -67,7 +67,7 @@ def test_work_is_named_before_it_is_out_of_sight_and_no_planted_program_runs(
     assert docker("container", "exec", container, "sh", "-c", look).split() == ["/tmp/history"]
     docker("container", "stop", "--time", "0", container)
 
-    removed = project.doit(f"destroy:{name}", "--yes")
+    removed = project.doit(f"destroy:{name}", "--yes", "--workspace")
     assert f"habitat-{name} (stopped): " in removed
     assert WORK in removed
     assert docker("container", "ls", "--all", "--quiet", "--filter", f"name=_{name}_") == ""

@@ -85,5 +85,9 @@ def test_workspace_takes_earlier_work_along_and_follows_rebuild_with_other_uid(
     assert again.splitlines()[-1] == "10"
     volumes = docker("volume", "ls", "--quiet", "--filter", f"label=habitat.name={name}").split()
     assert len(volumes) == 1
-    assert folder.doit(f"destroy:{name}", "--yes").code == 0
+    assert f"its workspace is kept: `doit destroy:{name} --workspace` removes it" in folder.doit(
+        f"destroy:{name}", "--yes"
+    )
+    assert docker("volume", "ls", "--quiet", "--filter", f"label=habitat.name={name}").split() == volumes
+    assert folder.doit(f"destroy:{name}", "--yes", "--workspace").code == 0
     assert docker("volume", "ls", "--quiet", "--filter", f"label=habitat.name={name}") == ""

@@ -69,6 +69,7 @@ def test_destroy_and_clean_remove_what_is_left_of_removed_habitat(demo: DemoProj
     (row,) = left(demo)
     assert (row.containers, row.running, len(row.volumes), row.images) == (["habitat-demo"], [], 2, 0)
     assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert destroy(demo.run_anew(), "demo", lambda _: True, workspace=True)
     assert left(demo) == []
     assert (demo.engine.volumes(), demo.engine.containers()) == ([], [])
 

@@ -341,18 +341,19 @@ def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path
     write(demo.root, "habitats/demo/config.yaml", config("~/.cache/"))  # what left the config is found by its label
     asked: list[str] = []
     assert not destroy(demo.run_anew(), "demo", refusing(asked))
-    assert asked == ["Remove the container, with all changes in it, and 1 workspace, and 2 persistent volumes?"]
+    assert asked == ["Remove the container, with all changes in it, and 2 persistent volumes?"]
     names = [volume_name("demo", path) for path in ("~/.cache/", "~/.state.json")]
-    assert demo.lines()[1:] == [
+    assert demo.lines() == [
         "habitat-demo (stopped): nothing has changed in it since its image",
         f"~/.cache/: volume {names[0]}, since 2026-01-01",
         f"~/.state.json: volume {names[1]}, since 2026-01-01",
     ]
     assert len(demo.engine.volumes()) == 3
     assert destroy(demo.run_anew(), "demo", lambda _: True)
-    assert demo.engine.volumes() == []
-    kept = "its snapshots are kept: `doit clean demo` removes them"
-    assert demo.notices() == [f"removed habitat-demo, 1 workspace, 2 persistent volumes; {kept}"]
+    assert len(demo.engine.volumes()) == 1
+    kept = "its workspace is kept: `doit destroy:demo --workspace` removes it"
+    images = "its snapshots are kept: `doit clean demo` removes them"
+    assert demo.notices() == [f"removed habitat-demo, 2 persistent volumes; {kept}; {images}"]
 
 
 def test_destroy_names_only_what_is_kept(tmp_path: Path) -> None:
@@ -360,7 +361,8 @@ def test_destroy_names_only_what_is_kept(tmp_path: Path) -> None:
     start(demo)
     clean.clean_all(demo.run_anew(), "demo")
     assert destroy(demo.run_anew(), "demo", lambda _: True, keep_volumes=True)
-    assert demo.notices() == ["removed habitat-demo; its workspace and its persistent volumes are kept"]
+    kept = "its workspace is kept: `doit destroy:demo --workspace` removes it; its persistent volumes are kept"
+    assert demo.notices() == [f"removed habitat-demo; {kept}"]
 
 
 def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None:
@@ -369,7 +371,7 @@ def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None
     demo.engine.remove("habitat-demo")
     asked: list[str] = []
     destroy(demo.run_anew(), "demo", refusing(asked))
-    assert asked == ["Remove 1 workspace, and 1 persistent volume?"]
+    assert asked == ["Remove 1 persistent volume?"]
 
 
 def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) -> None:
@@ -381,6 +383,7 @@ def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) ->
     ]
     demo.engine.create("base:1", "other", ("x",), mounts=mounts)
     assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert destroy(demo.run_anew(), "demo", lambda _: True, workspace=True)
     assert [volume.name for volume in demo.engine.volumes()] == ["foreign", "other"]
 
 
@@ -389,6 +392,7 @@ def test_destroy_keeps_persist_volume_used_by_other_container(tmp_path: Path) ->
     start(demo)
     (volume,) = demo.engine.volumes(label="habitat.persist")
     demo.engine.create("base:1", "guest", ("x",), mounts=[VolumeMount(volume.name, "/x")])
+    assert destroy(demo.run_anew(), "demo", lambda _: True, workspace=True)
     assert not destroy(demo.run_anew(), "demo", lambda _: True)
     assert demo.notices()[0].startswith(f"volume {volume.name} is kept: another container uses it")
     assert demo.engine.volumes() == [volume]

@@ -143,6 +143,7 @@ def test_verbs_of_second_project_touch_nothing_of_first(shop: DemoProject, blog:
         logs.show(blog.run_anew(), "demo")
         assert orphans(blog.run_anew()) == []
         assert destroy(blog.run_anew(), "demo", lambda _: True)
+        assert destroy(blog.run_anew(), "demo", lambda _: True, workspace=True)
         clean.clean_all(blog.run_anew(), "demo")
         assert state_of(blog.engine, "blog.demo") == ({}, [], [])
         assert state_of(shop.engine, "demo") == before
@@ -161,6 +162,7 @@ def test_second_project_keeps_its_name_after_first_is_gone(shop: DemoProject, bl
     blog.build()
     runtime_start.start_detached(blog.run_anew(), "demo")
     assert destroy(shop.run_anew(), "demo", lambda _: True)
+    assert destroy(shop.run_anew(), "demo", lambda _: True, workspace=True)
     clean.clean_all(shop.run_anew(), "demo")
     shutil.rmtree(shop.root / ".stamps")
     clean.clean_all(blog.run_anew(), "demo")
@@ -168,6 +170,7 @@ def test_second_project_keeps_its_name_after_first_is_gone(shop: DemoProject, bl
     blog.build()
     assert repositories(blog.engine) == {"habitat-blog.demo"}
     assert destroy(blog.run_anew(), "demo", lambda _: True)
+    assert destroy(blog.run_anew(), "demo", lambda _: True, workspace=True)
     clean.clean_all(blog.run_anew(), "demo")
     blog.build()
     assert repositories(blog.engine) == {"habitat-demo"}
@@ -326,11 +329,12 @@ def test_destroy_earlier_names_keeps_what_has_the_name_of_today(shop: DemoProjec
 
     assert not destroy_earlier(shop.run_anew(), "demo", refuse)
     assert re.fullmatch(
-        r"Remove the container, with all changes in it, and 1 workspace, and 1 persistent volume, and \d+ images\?",
+        r"Remove the container, with all changes in it, and 1 persistent volume, and \d+ images\?",
         questions[0],
     )
     assert state_of(shop.engine, "demo") == before
     assert destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    assert destroy_earlier(shop.run_anew(), "demo", lambda _: True, workspace=True)
     assert state_of(shop.engine, "demo") == ({}, [], [])
     assert state_of(shop.engine, "store.demo") == today
     assert shop.build() == []
@@ -377,6 +381,7 @@ def test_habitat_removed_after_its_project_was_named_is_removed_with_earlier_nam
     rows = {row.engine_name: (row.name, row.is_renamed) for row in orphans(shop.run_anew())}
     assert rows == {"demo": ("demo", True), "store.demo": ("demo", False)}
     assert destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    assert destroy_earlier(shop.run_anew(), "demo", lambda _: True, workspace=True)
     assert [row.engine_name for row in orphans(shop.run_anew())] == ["store.demo"]
 
 
@@ -411,6 +416,7 @@ def test_image_that_a_person_made_is_not_left_under_an_earlier_name(shop: DemoPr
     shop.engine.add_image("mine:1", labels={**final.labels})
     write(shop.root, "shared/config.yaml", "project: store\n")
     destroy_earlier(shop.run_anew(), "demo", lambda _: True)
+    destroy_earlier(shop.run_anew(), "demo", lambda _: True, workspace=True)
     assert "mine:1" in shop.engine.tags()
     assert orphans(shop.run_anew()) == []
 
@@ -425,6 +431,7 @@ def test_removed_habitat_of_named_project_is_listed_and_removed_by_its_own_name(
     assert row.images > 8
     stop.stop(demo.run_anew(), "demo")
     assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert destroy(demo.run_anew(), "demo", lambda _: True, workspace=True)
     clean.clean_all(demo.run_anew(), "demo")
     assert orphans(demo.run_anew()) == []
     assert repositories(demo.engine) == set()

@@ -162,19 +162,17 @@ def test_repository_on_volume_is_kept_over_a_replacement(working: Working) -> No
     changes = project.engine.changes(container.id)
     assert unkept_changes(changes, container) == []
     none = UnkeptChanges()
-    assert unkept.work_in(project, habitat, container, none, on_volumes=False) == unkept.Unkept(ContainerWork(), none)
+    assert unkept.work_in(project, habitat, container, none) == unkept.Unkept(ContainerWork(), none)
     assert working.looks == []
 
 
 def test_repository_is_read_where_not_all_changes_are_known(working: Working) -> None:
     working.work()
     project = working.demo.run_anew()
-    work, _ = unkept.work_in(
-        project, project.habitat("demo"), working.demo.container(), UnkeptChanges(more=7), on_volumes=False
-    )
+    work, _ = unkept.work_in(project, project.habitat("demo"), working.demo.container(), UnkeptChanges(more=7))
     assert (work.files, len(working.looks)) == (7, 0)  # the project isn't known: it was made by hand
     working.demo.engine.files("habitat-demo").write(f"{working.workdir}/.git", "gitdir: project/.git")
-    unkept.work_in(project, project.habitat("demo"), working.demo.container(), UnkeptChanges(more=7), on_volumes=False)
+    unkept.work_in(project, project.habitat("demo"), working.demo.container(), UnkeptChanges(more=7))
     assert len(working.looks) == 1
 
 

@@ -449,7 +449,7 @@ def test_volume_half_filled_by_engine_that_died_is_filled_again(tmp_path: Path) 
 
 
 @pytest.mark.guarantee("workspace-outlives-containers")
-def test_destroy_shows_workspace_first_and_removes_it(tmp_path: Path) -> None:
+def test_destroy_removes_workspace_only_on_request_and_shows_it_first(tmp_path: Path) -> None:
     demo = built(tmp_path, base=BASE + "  persist: [~/.cache/]\n")
     start(demo)
     asked: list[str] = []
@@ -459,11 +459,20 @@ def test_destroy_shows_workspace_first_and_removes_it(tmp_path: Path) -> None:
         return True
 
     assert destroy(demo.run_anew(), "demo", agree)
-    assert [line.split(": ")[0] for line in demo.lines()] == ["/workspace", "habitat-demo (stopped)", "~/.cache/"]
+    assert [line.split(": ")[0] for line in demo.lines()] == ["habitat-demo (stopped)", "~/.cache/"]
+    assert (demo.engine.containers(), volumes(demo)) == ([], [VOLUME])
+    kept = "its workspace is kept: `doit destroy:demo --workspace` removes it"
+    assert demo.notices()[-1].startswith(f"removed habitat-demo, 1 persistent volume; {kept}")
+    assert destroy(demo.run_anew(), "demo", agree)
+    assert demo.notices()[-1].startswith(f"demo has no container and no persistent volume: nothing to remove; {kept}")
+    start(demo)
+    assert destroy(demo.run_anew(), "demo", agree, workspace=True)
     assert demo.lines()[0] == f"/workspace: workspace, all work in it, volume {VOLUME}, since 2026-01-01"
-    assert asked == ["Remove the container, with all changes in it, and 1 workspace, and 1 persistent volume?"]
-    assert (demo.engine.containers(), volumes(demo)) == ([], [])
-    assert demo.notices()[-1].startswith("removed habitat-demo, 1 workspace, 1 persistent volume")
+    assert demo.lines()[1].startswith("habitat-demo (stopped)")
+    questions = ("and 1 persistent volume?", "and 1 workspace?")
+    assert asked == [f"Remove the container, with all changes in it, {question}" for question in questions]
+    assert demo.engine.containers() == []
+    assert VOLUME not in volumes(demo)
 
 
 def test_destroy_workspace_keeps_what_persists(tmp_path: Path) -> None:
@@ -495,7 +504,7 @@ def test_workspace_of_repository_that_left_config_is_kept_and_listed_by_destroy(
     demo.engine.create_volume(name, labels)
     demo.engine.create("base:1", "x", ("x",), mounts=[VolumeMount("foreign", "/y", {"habitat.name": "demo"})])
     start(demo)
-    assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert destroy(demo.run_anew(), "demo", lambda _: True, workspace=True)
     assert [line.split(": ")[0] for line in demo.lines()] == ["/srv/old", "/workspace", "habitat-demo (stopped)"]
     assert volumes(demo) == ["foreign"]
 

@@ -1,4 +1,4 @@
-"""Removes the containers of a habitat, with the work in them, its workspaces and its persistent volumes."""
+"""Removes the containers of a habitat, with the work in them, and its persistent volumes or its workspaces."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def destroy(
     *,
     keep_volumes: bool = False,
     only_set_aside: bool = False,
-    only_workspace: bool = False,
+    workspace: bool = False,
     with_shared: bool = False,
     with_images: bool = False,
 ) -> bool:
@@ -45,15 +45,15 @@ def destroy(
         project: The project.
         name: The name of the habitat.
         confirm: Asks the person a question and returns the answer.
-        keep_volumes: Whether to keep the persistent volumes and the workspaces.
+        keep_volumes: Whether to keep the persistent volumes, too.
         only_set_aside: Whether to keep the current container and all volumes.
-        only_workspace: Whether to keep the persistent volumes.
+        workspace: Whether to remove the workspaces, and to keep the persistent volumes.
         with_shared: Whether to remove the volumes that it shares with the person's other habitats, too.
         with_images: Whether to remove its images, too.
     """
     keep_volumes = keep_volumes or only_set_aside
     containers = _containers(project, name, only_set_aside=only_set_aside)
-    volumes = [] if keep_volumes else _volumes(project, name, only_workspace=only_workspace, with_shared=with_shared)
+    volumes = [] if keep_volumes else _volumes(project, name, workspace=workspace, with_shared=with_shared)
     images = project.store.count(name, PHASES) if with_images else 0
     if not containers and not volumes and not images:
         _report_nothing(project, name, keep_volumes=keep_volumes, only_set_aside=only_set_aside)
@@ -63,18 +63,19 @@ def destroy(
     if not confirm(_question(len(containers), volumes, images)):
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
-    _remove_containers(project, name, containers, keep_volumes=keep_volumes or only_workspace)
+    _remove_containers(project, name, containers, keep_volumes=keep_volumes or workspace)
     removed = [container.name for container in containers]
     remaining = _remove_volumes(project, name, volumes)
     removed += _counts([volume for volume in volumes if volume not in remaining])
     removed += [_count(_remove_images(project, name), "image")] if images else []
-    _report(project, name, removed, with_kept=not only_set_aside)
+    kept = "" if only_set_aside else _kept(project, name, is_earlier=with_images)
+    _report(project, name, removed, kept)
     _sweep(project, name)
     return not remaining
 
 
-def _volumes(project: Project, name: str, *, only_workspace: bool, with_shared: bool) -> list[Volume]:
-    own = [volume for volume in volumes_of(project, name) if is_workspace(volume) or not only_workspace]
+def _volumes(project: Project, name: str, *, workspace: bool, with_shared: bool) -> list[Volume]:
+    own = [volume for volume in volumes_of(project, name) if is_workspace(volume) == workspace]
     return [*own, *(_shared(project, name) if with_shared else ())]
 
 
@@ -90,7 +91,8 @@ def _show(project: Project, name: str, containers: Iterable[Container], volumes:
     for volume in volumes:
         if is_workspace(volume):
             project.bus.emit(events.Line(name, _describe_volume(volume)))
-    lines = [container_line(project, name, container, on_volumes=bool(volumes)) for container in containers]
+    removed = {volume.name for volume in volumes}
+    lines = [container_line(project, name, container, removed) for container in containers]
     for line in sorted(lines, key=lambda line: not line.work.repositories):
         project.bus.emit(ContainerHolds(name, line.container, line.work))
         project.bus.emit(events.Line(name, line.text))
@@ -99,10 +101,10 @@ def _show(project: Project, name: str, containers: Iterable[Container], volumes:
             project.bus.emit(events.Line(name, _describe_volume(volume)))
 
 
-def _report(project: Project, name: str, removed: Iterable[str], *, with_kept: bool) -> None:
+def _report(project: Project, name: str, removed: Iterable[str], kept: str) -> None:
     if removed:
-        parts = (f"removed {', '.join(removed)}", _kept(project, name) if with_kept else "")
-        project.bus.emit(events.Notice(name, "; ".join(filter(None, parts))))
+        text = f"removed {', '.join(removed)}"
+        project.bus.emit(events.Notice(name, "; ".join(filter(None, (text, kept)))))
 
 
 def _report_nothing(project: Project, name: str, *, keep_volumes: bool, only_set_aside: bool) -> None:
@@ -111,24 +113,25 @@ def _report_nothing(project: Project, name: str, *, keep_volumes: bool, only_set
     if only_set_aside:
         kinds = "container that was set aside"
     text = f"{name} has no {kinds}: nothing to remove"
-    if not only_set_aside and _has_images(project, name):
-        text += f"; `{command_form.command('clean', name)}` removes its snapshots"
-    project.bus.emit(events.Notice(name, text))
+    kept = "" if only_set_aside else _kept(project, name)
+    project.bus.emit(events.Notice(name, "; ".join(filter(None, (text, kept)))))
 
 
-def _kept(project: Project, name: str) -> str:
-    """Return what is kept of a habitat without containers, with the command that removes its snapshots; "" if none."""
+def _kept(project: Project, name: str, *, is_earlier: bool = False) -> str:
+    """Return what is kept of a habitat without containers, with the commands that remove it; "" if nothing is."""
     kinds = [is_workspace(volume) for volume in volumes_of(project, name)]
-    words = ["its workspace"] * any(kinds) + ["its persistent volumes"] * (not all(kinds))
-    volumes = f"{' and '.join(words)} {'is' if kinds == [True] else 'are'} kept" if words else ""
+    destroy = command_form.verb("destroy", name)
+    option = "--earlier-names --workspace" if is_earlier else "--workspace"
+    workspace = f"its workspace is kept: `{destroy} {option}` removes it" if any(kinds) else ""
+    volumes = "its persistent volumes are kept" if not all(kinds) else ""
     images = (
         f"its snapshots are kept: `{command_form.command('clean', name)}` removes them"
         if _has_images(project, name)
         else ""
     )
     paths = ", ".join(volume.labels[LABEL_PERSIST] for volume in _shared(project, name))
-    of_others = paths and f"{paths} is shared: `{command_form.verb('destroy', name, '--shared')}` removes it for all"
-    return "; ".join(filter(None, (volumes, of_others, images)))
+    of_others = paths and f"{paths} is shared: `{destroy} --shared` removes it for all"
+    return "; ".join(filter(None, (workspace, volumes, of_others, images)))
 
 
 def _has_images(project: Project, name: str) -> bool:

@@ -127,13 +127,14 @@ def _is_image(project: Project, habitat: str, name: str, image: Image) -> bool:
     return bool(digest) and values.get("hash") == digest
 
 
-def destroy_earlier(project: Project, name: str, confirm: Callable[[str], bool]) -> bool:
+def destroy_earlier(project: Project, name: str, confirm: Callable[[str], bool], *, workspace: bool = False) -> bool:
     """List the containers and volumes of earlier names, ask for each name, and remove them with the images.
 
     Args:
         project: The project, in whose run nothing else uses the habitat.
         name: The name of the habitat.
         confirm: Asks the person a question and returns the answer.
+        workspace: Whether to remove the workspaces, and to keep the persistent volumes.
 
     Returns:
         Whether everything is gone.
@@ -145,7 +146,7 @@ def destroy_earlier(project: Project, name: str, confirm: Callable[[str], bool])
     try:
         for engine_name in earlier:
             project.names.use(name, engine_name)
-            if not destroy(project, name, confirm, with_images=True):
+            if not destroy(project, name, confirm, workspace=workspace, with_images=True):
                 return False
     finally:
         project.names.use(name, today)

@@ -114,22 +114,25 @@ def _create(project: Project, habitat: Habitat, image: str, name: str, container
     )
 
 
-def is_kept(container: Container, path: str) -> bool:
-    """Return whether a path is on a folder of this machine, or on a volume that a new container gets again."""
-    binds = (bind.dest for bind in container.binds)
-    volumes = (volume.dest for volume in container.volumes if not _UNNAMED.fullmatch(volume.volume))
-    return any(within(path, dest) for dest in (*binds, *volumes))
+def is_kept(container: Container, path: str, removed: Collection[str] = ()) -> bool:
+    """Return whether a path outlives the container: on a folder of this machine, or on a volume of the next container.
+
+    removed: The names of volumes that are to be removed as well.
+    """
+    mounts = [(bind.dest, True) for bind in container.binds]
+    mounts += [
+        (volume.dest, not _UNNAMED.fullmatch(volume.volume) and volume.volume not in removed)
+        for volume in container.volumes
+    ]
+    above = [(len(dest), is_kept) for dest, is_kept in mounts if within(path, dest)]
+    return max(above, default=(0, False))[1]
 
 
-def is_of_this_machine(container: Container, path: str) -> bool:
-    """Return whether a path is on a folder of this machine."""
-    return any(within(path, bind.dest) for bind in container.binds)
-
-
-def has_volumes_of_work(project: Project, habitat: Habitat, container: Container) -> bool:
-    """Return whether a repository may be on a volume of the container."""
+def may_have_work(project: Project, habitat: Habitat, container: Container, volumes: Collection[str]) -> bool:
+    """Return whether a repository may be on one of some volumes of the container. volumes: their names."""
     folders = [habitat.workdir, *_paths(project, habitat, container)]
-    return any(overlap(volume.dest, folder) for volume in container.volumes for folder in folders)
+    mounts = [volume for volume in container.volumes if volume.volume in volumes]
+    return any(overlap(volume.dest, folder) for volume in mounts for folder in folders)
 
 
 def changed_repositories(

@@ -1,4 +1,4 @@
-"""`habitat destroy NAME`: remove its workspaces, its containers, with the work in them, and what persists."""
+"""`habitat destroy NAME`: remove its containers, with the work in them, and what persists, or its workspaces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "keep-volumes",
         "type": bool,
         "default": False,
-        "help": "keep the workspaces and the volumes of entry.persist",
+        "help": "keep the volumes of entry.persist",
     },
     {
         "name": "set_aside",
@@ -45,7 +45,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "workspace",
         "type": bool,
         "default": False,
-        "help": "remove the workspaces, and the containers that have them, but not what persists",
+        "help": "remove the workspaces, which nothing else removes, and the containers that have them",
     },
     {
         "name": "shared",
@@ -79,14 +79,14 @@ def run(
         raise StartError(f"{removing} removes volumes, but {other} {keeps}", where=name, remedy="use one of them")
     confirm = (lambda _: True) if yes else partial(ask_to_remove, name, NAME)
     if earlier_names:
-        return 0 if orphans.destroy_earlier(project, name, confirm) else 1
+        return 0 if orphans.destroy_earlier(project, name, confirm, workspace=workspace) else 1
     is_done = destroy.destroy(
         project,
         name,
         confirm,
         keep_volumes=keep_volumes,
         only_set_aside=set_aside,
-        only_workspace=workspace,
+        workspace=workspace,
         with_shared=shared,
     )
     return 0 if is_done else 1

@@ -12,6 +12,8 @@ from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import describe_users
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from phases.core.engine.types import Container
     from phases.core.project import Project
     from phases.core.runtime.carry.changes import UnkeptChanges
@@ -25,8 +27,8 @@ class ContainerLine(NamedTuple):
     work: ContainerWork
 
 
-def container_line(project: Project, name: str, container: Container, *, on_volumes: bool) -> ContainerLine:
-    """Return the line about a container. on_volumes: whether its volumes are to be removed, too."""
+def container_line(project: Project, name: str, container: Container, removed: Collection[str]) -> ContainerLine:
+    """Return the line about a container. removed: the names of the volumes that are to be removed with it."""
     state = "stopped"
     if container.running:
         presence = Presence(project.state_folder(name))
@@ -36,7 +38,7 @@ def container_line(project: Project, name: str, container: Container, *, on_volu
     work = ContainerWork()
     try:
         changes = changes_since_build(project.engine, container)
-        text, work = _contents(project, name, container, changes, on_volumes=on_volumes)
+        text, work = _contents(project, name, container, changes, removed)
     except NotFound:
         text = "it was removed meanwhile"
     except EngineError as error:
@@ -45,14 +47,14 @@ def container_line(project: Project, name: str, container: Container, *, on_volu
 
 
 def _contents(
-    project: Project, name: str, container: Container, changes: UnkeptChanges, *, on_volumes: bool
+    project: Project, name: str, container: Container, changes: UnkeptChanges, removed: Collection[str]
 ) -> tuple[str, ContainerWork]:
     """Return the work in a container in words, what concerns repositories first, and as data."""
     try:
         habitat = project.habitat(name)
     except HabitatError:  # a broken config doesn't say where repositories are
         return changes.summary, ContainerWork(len(changes.changes) + changes.more)
-    work, others = work_in(project, habitat, container, changes, on_volumes=on_volumes)
+    work, others = work_in(project, habitat, container, changes, removed)
     repositories = describe(ContainerWork(0, work.repositories, work.problem), habitat.workdir)
     parts = [repositories, others.summary if others or not repositories else ""]
     return "; ".join(filter(None, parts)), work

@@ -14,6 +14,8 @@ from phases.core.work import places, repositories
 from phases.core.work.states import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
@@ -36,11 +38,11 @@ def own_changes(project: Project, habitat: Habitat, container: Container) -> Unk
     return changes.without(copied)
 
 
-def work_of(project: Project, habitat: Habitat, container: Container, *, on_volumes: bool = False) -> ContainerWork:
+def work_of(project: Project, habitat: Habitat, container: Container) -> ContainerWork:
     """Return the work that a container has (see `work_in`), or why its changes can't be listed."""
     try:
         changes = own_changes(project, habitat, container)
-        return work_in(project, habitat, container, changes, on_volumes=on_volumes).work
+        return work_in(project, habitat, container, changes).work
     except EngineUnreachable:
         raise
     except HabitatError as error:
@@ -55,7 +57,7 @@ class Unkept(NamedTuple):
 
 
 def work_in(
-    project: Project, habitat: Habitat, container: Container, changes: UnkeptChanges, *, on_volumes: bool
+    project: Project, habitat: Habitat, container: Container, changes: UnkeptChanges, removed: Collection[str] = ()
 ) -> Unkept:
     """Return the work that a container has.
 
@@ -67,12 +69,12 @@ def work_in(
         habitat: The habitat.
         container: The container.
         changes: Its `own_changes`.
-        on_volumes: Whether the repositories on its volumes count, too.
+        removed: The names of its volumes whose repositories count, too.
     """
     own = places.changed_repositories(project, habitat, container, changes.changes, is_whole=not changes.more)
     problem = ""
     states: list[RepositoryState] = []
-    if own or (on_volumes and places.has_volumes_of_work(project, habitat, container)):
+    if own or places.may_have_work(project, habitat, container, removed):
         try:
             with places.place_to_read(project, habitat, container, own_files=bool(own)) as place:
                 states = repositories.states(project, habitat, place)
@@ -82,15 +84,14 @@ def work_in(
             problem = error.message
     inside = [state.path for state in states] + own
     others = [change for change in changes.changes if not any(within(change.path, path) for path in inside)]
-    counted = [state for state in states if _counts(container, state, on_volumes=on_volumes)]
+    counted = [state for state in states if _counts(container, state, removed)]
     work = ContainerWork(len(others) + changes.more, [*map(_summary, counted)], problem)
     return Unkept(work, replace(changes, changes=tuple(others)))
 
 
-def _counts(container: Container, state: RepositoryState, *, on_volumes: bool) -> bool:
-    """Return whether a repository has work that would be lost. A folder of this machine loses nothing."""
-    kept = places.is_of_this_machine if on_volumes else places.is_kept
-    return not (state.is_clean or state.is_missing or kept(container, state.path))
+def _counts(container: Container, state: RepositoryState, removed: Collection[str]) -> bool:
+    """Return whether a repository has work that would be lost."""
+    return not (state.is_clean or state.is_missing or places.is_kept(container, state.path, removed))
 
 
 def _summary(state: RepositoryState) -> RepositoryWork:

@@ -27,7 +27,7 @@ def notes(project: Project, name: str, volumes: Iterable[Volume] = ()) -> list[s
     """
     texts = [drift.text for drift in record.read(project.state_folder(name)).drift.values()]
     candidates = workspaces.candidates(project.habitat(name))
-    destroy = command_form.verb("destroy", name)
+    destroy = command_form.verb("destroy", name, "--workspace")
     for volume in persistent(volumes, project.names.of(name)):
         path = volume.labels[LABEL_WORKSPACE]
         if path not in candidates and not project.identity.is_foreign(volume.labels):
