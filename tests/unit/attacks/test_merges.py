@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,12 @@ class Merging:
         fetch_branch("api", LocalInside(self.inside), self.host, folder / "state", LIMITS, name="theirs")
         self.sides = Sides("main", git(self.host, "rev-parse", "main"), git(self.host, "rev-parse", "theirs"))
         self.known = git(self.clone, "rev-parse", "HEAD~1")
+
+    def clean(self) -> None:
+        """Remove what a killed run has left, as the next one does with its folder."""
+        shutil.rmtree(self.folder / "quarantine", ignore_errors=True)
+        for pack in self.folder.glob("*.pack"):
+            pack.unlink()
 
     def run(self, lie: Callable[[str, bytes], bytes] = lambda _, data: data) -> str:
         host = HostRepository(self.host)
@@ -128,8 +135,8 @@ def test_merge_of_an_earlier_take_is_replaced_without_a_branch_of_its_own(mergin
 # Kills
 
 
-def fetch_killed_at(number: int, host: Path, inside: Path) -> bool:
-    """Fetch in a process that is killed when it runs git for the number-th time. Return whether it was."""
+def killed_at(number: int, action: Callable[[], object]) -> bool:
+    """Run something in a process that is killed when it runs git for the number-th time. Return whether it was."""
     pid = os.fork()
     if pid == 0:
         start, count = host_git.HostGit.start, 0
@@ -143,7 +150,7 @@ def fetch_killed_at(number: int, host: Path, inside: Path) -> bool:
 
         host_git.HostGit.start = counted  # type: ignore[method-assign,assignment]
         try:
-            fetch_branch("api", LocalInside(inside), host, host.parent / "state", LIMITS)
+            action()
         finally:
             os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 137
@@ -158,7 +165,7 @@ def test_fetch_killed_anywhere_leaves_whole_repository_and_the_next_one_goes_on(
     host, inside = pair(tmp_path)
     before = contents(host)
     number = 1
-    while fetch_killed_at(number, host, inside):
+    while killed_at(number, lambda: fetch_branch("api", LocalInside(inside), host, tmp_path / "state", LIMITS)):
         after = contents(host)
         assert {path for path in after if after[path] != before.get(path)} <= new_objects(after, before)
         number += 1
@@ -167,3 +174,24 @@ def test_fetch_killed_anywhere_leaves_whole_repository_and_the_next_one_goes_on(
     fetch_branch("api", LocalInside(inside), host, tmp_path / "state", LIMITS)
     assert git(host, "rev-parse", "habitat/api/main") == git(inside, "rev-parse", "HEAD")
     assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.guarantee("transfer-killed")
+def test_take_killed_anywhere_leaves_whole_repository_and_the_next_one_goes_on(merging: Merging) -> None:
+    """From the merge on; what comes before is that of a fetch, and the checks run between merge and delivery."""
+    host, number = HostRepository(merging.host), 1
+    branch, before = git(merging.host, "rev-parse", "theirs"), contents(merging.host)
+
+    def take() -> None:
+        merging.clean()
+        host.write_branch("theirs", merging.run(), f"{MERGE_MARK} api", ("main", merging.sides.into))
+
+    while killed_at(number, take):
+        after = contents(merging.host)
+        assert {path for path in after if after[path] != before.get(path)} <= new_objects(after, before)
+        assert git(merging.host, "rev-parse", "theirs") == branch
+        number += 1
+    assert number > 8
+    assert git(merging.host, "fsck", "--strict", "--no-dangling") == ""
+    parents = git(merging.host, "show", "-s", "--format=%P", "theirs")
+    assert parents.split() == [merging.sides.into, merging.sides.tip]
