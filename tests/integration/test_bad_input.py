@@ -53,7 +53,7 @@ BROKEN = {
           xyzzy: 1
         """,
         ":3: entry: unknown key 'xyzzy': "
-        "known here: command, env, init_command, instruction_files, limits, network, persist, ports, ready, shm_size, "
+        "known here: command, env, files, init_command, instruction_files, limits, login, network, persist, ports, ready, "
         "startup_delay",
     ),
     "missing-key": BrokenConfig(

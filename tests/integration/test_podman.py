@@ -190,7 +190,7 @@ entry:
         assert new.out.split()[-5:] == ["new", "new", "file", "ada", "ada"], new.out
     assert len(podman_project.volumes(name)) == 4
     assert podman_project.doit("clean", f"base:{name}").code == 0
-    assert len(podman_project.volumes(name)) == 3
+    assert len(podman_project.volumes(name)) == 4
     for options in ([], ["--workspace"]):
         destroyed = podman_project.doit(f"destroy:{name}", "--yes", *options)
         assert destroyed.code == 0, destroyed.out

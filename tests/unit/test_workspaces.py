@@ -448,6 +448,20 @@ def test_volume_half_filled_by_engine_that_died_is_filled_again(tmp_path: Path) 
 # Destroy
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_existing_container_without_record_of_its_workspace_starts_as_it_is(tmp_path: Path, lost: bool) -> None:
+    """Another clone of the project has created it, or the state folder was removed."""
+    demo = built(tmp_path, image={"/workspace/a": "image's"})
+    start(demo, {"/workspace/a": "mine"})
+    path = demo.root / ".stamps/demo/workspaces"
+    path.unlink() if lost else path.write_text("{}")
+    before = len(demo.engine.called("create"))
+    assert "workspace" not in start(demo)
+    assert len(demo.engine.called("create")) == before
+    assert text(demo, "/workspace/a") == "mine"
+    assert VOLUME in path.read_text()
+
+
 @pytest.mark.guarantee("workspace-outlives-containers")
 def test_destroy_removes_workspace_only_on_request_and_shows_it_first(tmp_path: Path) -> None:
     demo = built(tmp_path, base=BASE + "  persist: [~/.cache/]\n")

@@ -117,12 +117,7 @@ def start_if_stopped(project: Project, habitat: Habitat, container: Container) -
     """Start a container of an earlier start if it doesn't run. Return it, and whether it was running."""
     if not container.running:
         collect_replaced_files(project, habitat.name, container)  # the last session may have been killed
-        _start(
-            project,
-            habitat,
-            container,
-            f"as changed in its container: `{command_form.command('start', '--new')}` creates another one",
-        )
+        _start(project, habitat, container, is_first=False)
     return container, container.running
 
 
@@ -160,7 +155,7 @@ def create_and_start(
 
             settings.keep_files(project, old, container)
             restored.follow(project, habitat.name, old, container)
-        _start(project, habitat, container)
+        _start(project, habitat, container, is_first=True)
     except HabitatError:
         now = project.engine.container(container.id)
         if now and not now.running:  # nothing was done in it
@@ -169,23 +164,23 @@ def create_and_start(
     return container, False
 
 
-def _start(project: Project, habitat: Habitat, container: Container, image_note: str = "") -> None:
+def _start(project: Project, habitat: Habitat, container: Container, *, is_first: bool) -> None:
     """Start the container, and record that before, for the guard of a run that is killed.
 
-    image_note: added to the name of the image in an error about its shell.
+    is_first: whether it was just created.
     """
     presence = Presence(project.state_folder(habitat.name))
     presence.note(container.id, STARTING)
     try:
-        at_start.bring_up_to_date(project, habitat, container)
-        _start_checked(project, habitat, container, image_note)
+        at_start.bring_up_to_date(project, habitat, container, is_first=is_first)
+        _start_checked(project, habitat, container, is_first=is_first)
         at_start.remind_of_drift(project, habitat, container)
     except (HabitatError, ContainerChanged):
         presence.drop_note(container.id, STARTING)
         raise
 
 
-def _start_checked(project: Project, habitat: Habitat, container: Container, image_note: str) -> None:
+def _start_checked(project: Project, habitat: Habitat, container: Container, *, is_first: bool) -> None:
     dests = [bind.dest for bind in container.binds]
     dests += [folder.mount_point for folder in persistence_of(container).folders]
     dests += [workspace.resolved for workspace in workspaces_of(container).entries]
@@ -211,7 +206,10 @@ def _start_checked(project: Project, habitat: Habitat, container: Container, ima
     except EngineError as error:
         from phases.core.container import shell_errors
 
-        image = ", ".join(filter(None, (image_labels.final_tag(project.names.of(habitat.name)), image_note)))
+        image = image_labels.final_tag(project.names.of(habitat.name))
+        if not is_first:
+            new = command_form.command("start", "--new")
+            image += f", as changed in its container: `{new}` creates another one"
         if better := shell_errors.from_engine_error(project.engine, container.id, habitat, image, error):
             raise better from error
         if project.engine.container(container.id) is None:

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 
-def bring_up_to_date(project: Project, habitat: Habitat, container: Container) -> None:
-    """Let the workspaces of a container follow its image, if they come from another one. Call it before the start."""
+def bring_up_to_date(project: Project, habitat: Habitat, container: Container, *, is_first: bool) -> None:
+    """Let the workspaces of a container follow its image, if they come from another one. Call it before the start.
+
+    is_first: whether the container was just created.
+    """
     if record.is_behind(project.state_folder(habitat.name), workspaces_of(container)):
         from phases.core.runtime.workspace import follow  # imported late: only a rebuild changes the image
 
-        follow.follow_image(project, habitat, container)
+        follow.follow_image(project, habitat, container, is_first=is_first)
     _hold(project, habitat, container)
 
 

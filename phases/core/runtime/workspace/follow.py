@@ -41,7 +41,7 @@ _APPLY = ShellProgram(__file__, "apply.sh")
 _WORKSPACES, _LISTS = f"{OWN_FOLDER}/workspaces", f"{OWN_FOLDER}/lists"
 
 
-def follow_image(project: Project, habitat: Habitat, container: Container) -> None:
+def follow_image(project: Project, habitat: Habitat, container: Container, *, is_first: bool) -> None:
     """Let the workspaces of a container follow its image, and say what has changed. Call it before it starts.
 
     If that fails, they stay as they are, with a warning.
@@ -50,11 +50,14 @@ def follow_image(project: Project, habitat: Habitat, container: Container) -> No
         project: The project.
         habitat: The habitat.
         container: The container, which doesn't run.
+        is_first: Whether it was just created. Otherwise a volume without a record followed at its start by another
+            clone of the project, or the record is lost.
     """
     spaces, name = workspaces_of(container), habitat.name
     folder = project.state_folder(name)
     known = record.read(folder)
-    due = [entry for entry in spaces.entries if not _is_alike(project, habitat, known, entry, spaces.image)]
+    entries = [entry for entry in spaces.entries if is_first or known.images.get(entry.volume)]
+    due = [entry for entry in entries if not _is_alike(project, habitat, known, entry, spaces.image)]
     if due and _is_used(project, container, due):
         text = "another container uses the workspaces: they follow the new image at the first start after that"
         project.bus.emit(events.Notice(name, text))
@@ -73,7 +76,7 @@ def follow_image(project: Project, habitat: Habitat, container: Container) -> No
 def _is_alike(project: Project, habitat: Habitat, known: WorkspaceRecord, entry: Workspace, image: str) -> bool:
     """Return whether a workspace came from an image with the same files. A new volume was just filled from that."""
     before = known.images.get(entry.volume, "")
-    return before == FILLING or difference.is_alike(project, habitat, before, image)
+    return before == FILLING or (before != "" and difference.is_alike(project, habitat, before, image))
 
 
 def _is_used(project: Project, container: Container, entries: Sequence[Workspace]) -> bool:
