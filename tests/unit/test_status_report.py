@@ -326,20 +326,6 @@ def test_status_size_without_parent_ids_is_equal(demo: DemoProject, monkeypatch:
     assert look(demo) == before
 
 
-def test_status_size_of_snapshot_without_its_parent_counts_shared_layers_once(
-    demo: DemoProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sized(demo, "demo", 4_000_000)
-    before, last = look(demo), demo.engine.tags()["habitat-demo:12-final"]
-    stored = demo.engine.stored
-    monkeypatch.setattr(
-        demo.engine,
-        "stored",
-        lambda: [type(row)(row.id, "" if row.id == last else row.parent, row.size, row.created) for row in stored()],
-    )
-    assert look(demo) == before
-
-
 @pytest.mark.parametrize("gone", ["habitat-demo:12-final", "base:1"])
 def test_status_image_removed_during_query_is_no_error(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch, gone: str

@@ -2,8 +2,7 @@
 
 The engine's own report (`/system/df`) counts a layer as shared if two images of one habitat have it, and takes
 longer: docs/decisions/disk-usage.md. The list of images is enough: an image adds to its parent the difference of
-their sizes. Only the layers of an image without a known parent need another request. If that is a snapshot, whose
-parent was removed, all images need one: only their histories show which layers they share with it.
+their sizes. Only the layers of an image without a known parent need another request.
 """
 
 from __future__ import annotations
@@ -41,10 +40,6 @@ class Disk:
         self._stored = {image.id: image for image in engine.stored()}
         # Without images that were removed between the two requests.
         self._listed = {image.id: image for image in listed if image.id in self._stored}
-        self._all_by_history = any(
-            image_labels.LABEL_PARENT in image.labels and self._parent(image.id) not in self._stored
-            for image in self._listed.values()
-        )
         self._layers: dict[str, tuple[str, ...]] = {}
         self._sizes: dict[str, int] = {}
 
@@ -76,7 +71,7 @@ class Disk:
     def _layers_of(self, image: str) -> tuple[str, ...]:
         """Return all layers of an image, and remember their sizes."""
         below: tuple[str, ...] = ()
-        for step in [image] if self._all_by_history else reversed(self._lineage(image)):
+        for step in reversed(self._lineage(image)):
             if step not in self._layers:
                 added = self._added(step, is_lowest=not below)
                 self._sizes.update(added)
