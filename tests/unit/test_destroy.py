@@ -93,9 +93,11 @@ def test_destroy_without_containers_asks_nothing(demo: DemoProject) -> None:
 
     assert destroy(demo.run_anew(), "demo", refuse)
     text = "demo has no container and no persistent volume: nothing to remove"
-    assert demo.notices() == [f"{text}; `doit clean demo` removes its snapshots"]
+    assert demo.notices() == [f"{text}; its snapshots are kept: `doit clean demo` removes them"]
     assert destroy(demo.run_anew(), "demo", refuse, keep_volumes=True)
-    assert demo.notices() == ["demo has no container: nothing to remove; `doit clean demo` removes its snapshots"]
+    assert demo.notices() == [
+        "demo has no container: nothing to remove; its snapshots are kept: `doit clean demo` removes them"
+    ]
     clean.clean_all(demo.run_anew(), "demo")
     assert destroy(demo.run_anew(), "demo", refuse)
     assert demo.notices() == [text]

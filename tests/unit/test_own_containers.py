@@ -215,5 +215,6 @@ def test_destroy_keeps_volume_copied_with_same_labels(tmp_path: Path) -> None:
     demo.engine.create("base:1", "copier", ("x",), mounts=[VolumeMount("backup", "/backup", labels)])
     demo.engine.remove("copier")
     assert destroy(demo.run_anew(), "demo", yes)
+    assert destroy(demo.run_anew(), "demo", yes, workspace=True)
     assert [volume.name for volume in demo.engine.volumes()] == ["backup"]
     assert volume_name("demo", "/srv/") != "backup"
