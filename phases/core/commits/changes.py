@@ -1,4 +1,4 @@
-"""What has changed in the repositories of a habitat since they were cloned. Everything in it is a text from inside."""
+"""Reads the changes in the repositories of a habitat since they were cloned. Everything in it is a text from inside."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FileLine(Struct, frozen=True):
 
 
 class RepositoryChanges(Struct, frozen=True):
-    """What has changed in a repository since it was cloned.
+    """The changes in a repository since it was cloned.
 
     Attributes:
         state: The repository, with what is not committed.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class FetchRequest(Struct, frozen=True):
-    """What a person asks for.
+    """The options of a fetch.
 
     Attributes:
         folder: The folder that the person is in.
@@ -104,7 +104,7 @@ def _fetch_one(project: Project, name: str, container: Container, match: Match, 
 
 
 def _lines(state: RepositoryState, match: Match, fetched: Fetched, *, wip: bool) -> list[str]:
-    """Return what a person is told about a fetch."""
+    """Return the messages about a fetched branch."""
     written, path = fetched.written, shown(state.path)
     if written.old == written.new:
         lines = [f"{path}: nothing new; branch {written.branch} in {match.top} has it all"]
@@ -127,7 +127,7 @@ def _lines(state: RepositoryState, match: Match, fetched: Fetched, *, wip: bool)
 
 
 class Fetched(Struct, frozen=True):
-    """What a fetch brought.
+    """The result of fetching a branch.
 
     Attributes:
         written: The branch of this machine.

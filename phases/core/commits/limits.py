@@ -9,7 +9,7 @@ from phases.core.config import units
 
 
 class TransferLimits(Struct, frozen=True):
-    """What a habitat may send.
+    """The limits of a transfer out of a habitat.
 
     Attributes:
         size: The bytes of a pack.

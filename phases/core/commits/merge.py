@@ -42,7 +42,7 @@ _SHOWN = 5
 
 
 class Sides(Struct, frozen=True):
-    """What is merged.
+    """The two commits of a merge.
 
     Attributes:
         onto: The branch of this machine.

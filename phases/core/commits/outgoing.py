@@ -65,7 +65,7 @@ class Inside(Protocol):
 
 
 class Head(Struct, frozen=True):
-    """What a repository has to give.
+    """The commits that a repository offers.
 
     Attributes:
         branch: The branch that is checked out, "" for none. Its name is the agent's.
@@ -157,7 +157,7 @@ def receive(
 
 
 class Printed:
-    """What a program in a habitat prints, up to a limit."""
+    """The output of a program in a habitat, up to a limit."""
 
     def __init__(self, most: int) -> None:
         self._most = most

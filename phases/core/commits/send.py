@@ -36,7 +36,7 @@ _MOST = 4096
 
 
 class Sent(Struct, frozen=True):
-    """What was sent.
+    """The result of sending a branch.
 
     Attributes:
         sent: The branch of this machine.
@@ -52,7 +52,7 @@ class Sent(Struct, frozen=True):
 
 
 class SendRequest(Struct, frozen=True):
-    """What a person asks for.
+    """The options of a send.
 
     Attributes:
         folder: The folder that the person is in.
@@ -141,7 +141,7 @@ def send_branch(inside: Inside, host: HostRepository, state: Path, request: Send
 
 
 def _lines(match: Match, sent: Sent) -> list[str]:
-    """Return what a person is told."""
+    """Return the messages about a sent branch."""
     path, ref = shown(match.state.path), f"host/{sent.sent}"
     if sent.commits:
         count = f"{sent.commits} commit{'' if sent.commits == 1 else 's'}"

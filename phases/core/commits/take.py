@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class TakeRequest(Struct, frozen=True):
-    """What a person asks for.
+    """The options of a take.
 
     Attributes:
         folder: The folder that the person is in.
@@ -121,7 +121,7 @@ def _onto(host: HostRepository, wanted: str) -> str:
 
 
 def _lines(habitat: Habitat, match: Match, sides: Sides, result: str, count: int, branch: str, kept: str) -> list[str]:
-    """Return what a person is told."""
+    """Return the messages about taken commits."""
     commits = f"{count} commit{'s' if count > 1 else ''}"
     way = "merged with" if result != sides.tip else "on top of"
     checks = trial.describe(habitat)

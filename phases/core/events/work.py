@@ -8,7 +8,7 @@ from phases.core.events.json_event import JsonEvent
 
 
 class RepositoryWork(Struct, frozen=True, omit_defaults=True):
-    """What a repository has that may be nowhere else.
+    """The work in a repository that may be nowhere else.
 
     Attributes:
         path: Its folder in the habitat.
@@ -33,7 +33,7 @@ class RepositoryWork(Struct, frozen=True, omit_defaults=True):
 
 
 class ContainerWork(Struct, frozen=True, omit_defaults=True):
-    """What a container has that no volume keeps.
+    """The work in a container that no volume keeps.
 
     Attributes:
         files: The number of paths that were added, changed or deleted outside of repositories and kept paths.

@@ -45,7 +45,7 @@ _CHUNK = 1 << 16
 
 
 class GitOutput(Struct, frozen=True):
-    """What a command has printed.
+    """The output of a command.
 
     Attributes:
         code: Its exit code, None if it was killed since it took too long or printed too much.

@@ -19,7 +19,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 class RepositoryState(Struct, frozen=True):
-    """What a repository has that may be nowhere else. All texts are as the container has them: show them by `shown`.
+    """The work in a repository that may be nowhere else. All texts are as the container has them: show them by `shown`.
 
     Attributes:
         path: Its folder, without links. Bytes that are no UTF-8 are escaped.

@@ -1,1 +1,1 @@
-"""What `habitat changes` shows: a table, or a patch."""
+"""The output of `habitat changes`: a table, or a patch."""

@@ -150,7 +150,7 @@ class TestKeys(Mapping, kw_only=True, frozen=True):
 
 
 class TakeKeys(Mapping, kw_only=True, frozen=True):
-    """What `habitat take` checks beside `tests:`."""
+    """The checks of `habitat take` beside `tests:`."""
 
     check: Annotated[
         list[str], key("Scripts for `sh -e`, run as USER in the repository, with the commits that are to be taken.")

@@ -1,4 +1,4 @@
-"""What the program asks of an engine to give a container other settings without losing its files."""
+"""The requests to an engine that give a container other settings without losing its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has changed in a container since its image was built, also in containers whose files it has taken over."""
+"""Lists the changes in a container since its image was built, also in containers whose files it has taken over."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ OLDER_IMAGE = "its image is out of date"
 
 
 class ContainerDifference(Struct, frozen=True):
-    """What of a container isn't as the image and the config have it. It is false if there is nothing.
+    """The differences of a container from its image and the config. It is false if there are none.
 
     image: whether its image has other files or another environment. settings: the settings of the config that it
     doesn't have, none if its image differs. is_of_limits: whether all these are limits, which some engines change.

@@ -1,4 +1,4 @@
-"""What of a container no volume keeps, and a person may miss: its changed files, and the work in its repositories."""
+"""Finds the work in a container that no volume keeps: its changed files, and the work in its repositories."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def work_of(project: Project, habitat: Habitat, container: Container) -> Contain
 
 
 class Unkept(NamedTuple):
-    """What a container has that would be lost with it. others: the changes that are in no repository."""
+    """The work that would be lost with a container. others: the changes that are in no repository."""
 
     work: ContainerWork
     others: UnkeptChanges

@@ -1,4 +1,4 @@
-"""What the commands of a habitat ask for: that a token is renewed. None of it is trusted.
+"""Parses the requests of commands in a habitat to renew a token. It trusts none of them.
 
 A request can only name one of the tokens that the habitat has already. It decides neither what runs on the host, nor
 how often.

@@ -1,4 +1,4 @@
-"""What a start does about workspaces: little, as long as they come from the container's image."""
+"""Brings workspaces up to date before a start. That is little if they come from the container's image."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Hashes = dict[str, str]
 
 
 class Changes(Struct):
-    """What is to be done in a workspace.
+    """The changes that a workspace needs.
 
     Attributes:
         delete: Files that the image no longer has.

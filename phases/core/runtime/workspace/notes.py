@@ -1,4 +1,4 @@
-"""What a person should know about the workspaces of a habitat, without a look into them."""
+"""Returns the notes of `plan` and `status` about workspaces, without a look into them."""
 
 from __future__ import annotations
 
