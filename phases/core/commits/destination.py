@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from phases.core import events
 from phases.core.commits.host_git import HostGit, TransferError
 from phases.core.files import git_bundle
 from phases.core.work import repositories
 from phases.core.work.states import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from phases.core.engine.types import Container
     from phases.core.model import Habitat, RepoClone
     from phases.core.project import Project
@@ -34,6 +37,25 @@ class Match(Struct, frozen=True):
     clone: RepoClone | None
     top: Path | None
     reason: str
+
+
+def transfer_each(project: Project, name: str, matches: Iterable[Match], transfer: Callable[[Match], None]) -> None:
+    """Call a function for each repository of the habitat `name`, also after an error.
+
+    Raises:
+        TransferError: One failed. If several did, warnings tell the others.
+    """
+    errors: list[TransferError] = []
+    for match in matches:
+        try:
+            transfer(match)
+        except TransferError as error:
+            error.where = error.where or name
+            errors.append(error)
+    for other in errors[1:]:
+        project.bus.emit(events.Notice(name, str(other), warning=True))
+    if errors:
+        raise errors[0]
 
 
 def select(

@@ -54,23 +54,15 @@ def fetch(project: Project, name: str, request: FetchRequest) -> None:
         HabitatError: A repository could not be fetched; the others were.
     """
     habitat = project.habitat(name)
-    errors: list[TransferError] = []
     with running_container(project, habitat) as container:
         matches = destination.select(project, habitat, container, request.repository, request.into, request.folder)
         if request.branch and len(matches) > 1:
             paths = ", ".join(shown(match.state.path) for match in matches)
             problem = f"--as is for one repository, and there are several: {paths}"
             raise TransferError(problem, where=name, remedy="add --repo PATH")
-        for match in matches:
-            try:
-                _fetch_one(project, name, container, match, request)
-            except TransferError as error:
-                error.where = error.where or name
-                errors.append(error)
-    for other in errors[1:]:
-        project.bus.emit(events.Notice(name, str(other), warning=True))
-    if errors:
-        raise errors[0]
+        destination.transfer_each(
+            project, name, matches, lambda match: _fetch_one(project, name, container, match, request)
+        )
 
 
 def _fetch_one(project: Project, name: str, container: Container, match: Match, request: FetchRequest) -> None:

@@ -82,20 +82,13 @@ def send(project: Project, name: str, request: SendRequest) -> None:
     if container is None or not container.running:
         remedy = f"`{command_form.verb('start', name, '--detach')}` starts it"
         raise TransferError("it doesn't run", where=name, remedy=remedy)
-    errors: list[TransferError] = []
     with running_container(project, habitat) as container:
-        for match in destination.select(
+        matches = destination.select(
             project, habitat, container, request.repository, request.source, request.folder, "--from"
-        ):
-            try:
-                _send_one(project, name, container, match, request)
-            except TransferError as error:
-                error.where = error.where or name
-                errors.append(error)
-    for other in errors[1:]:
-        project.bus.emit(events.Notice(name, str(other), warning=True))
-    if errors:
-        raise errors[0]
+        )
+        destination.transfer_each(
+            project, name, matches, lambda match: _send_one(project, name, container, match, request)
+        )
 
 
 def _send_one(project: Project, name: str, container: Container, match: Match, request: SendRequest) -> None:
