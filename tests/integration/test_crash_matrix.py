@@ -190,7 +190,7 @@ class MarkedHabitat:
     def builders(self) -> list[int]:
         """The processes that build this habitat's Dockerfile."""
         tag = f"habitat-{self.name}:0-dockerfile-build".encode()
-        return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if tag in _read(p).split(b"\0")]
+        return [int(p.name) for p in Path("/proc").glob("[0-9]*") if tag in _read(p / "cmdline").split(b"\0")]
 
     def assert_nothing_is_left(self, result: CommandResult) -> None:
         assert "waiting for another run" not in result

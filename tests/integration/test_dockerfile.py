@@ -246,9 +246,9 @@ def test_dockerfile_build_ends_when_its_run_ends(
 def sleepers() -> list[bytes]:
     """Of this machine, which sees those of containers."""
     actual = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            actual.append(path.read_bytes())
+            actual.append((process / "cmdline").read_bytes())
     return [argv for argv in actual if argv.endswith(f"sleep\0{NAP}\0".encode())]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,10 +119,11 @@ def served(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     until = time.monotonic() + 20
     while not (folder / "pid").exists() and time.monotonic() < until:
         time.sleep(0.02)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
     yield process
     process.terminate()
     process.wait()
-    assert process.stdout
     process.stdout.close()
 
 
@@ -160,6 +163,29 @@ def test_requests_end_where_another_user_has_the_folder(tmp_path: Path) -> None:
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert done.returncode != 0
     assert list((tmp_path / "asks").iterdir()) == []
+
+
+@pytest.mark.parametrize("piece", [b"ready\n", None], ids=["ready", "ended"])
+def test_command_begins_when_its_requests_are_read(piece: bytes | None) -> None:
+    reading, writing = os.pipe()
+    pieces = iter([[(piece, False)] if piece else None, None])
+    process = SimpleNamespace(
+        fileno=lambda: reading, read=lambda: os.read(reading, 1) and next(pieces), end_input=lambda: None,
+        close=lambda: None, poll=lambda: 0, exit_code=lambda: 0,
+    )  # fmt: skip
+    project = SimpleNamespace(engine=SimpleNamespace(exec_piped=lambda *_, **__: process))
+    session = SimpleNamespace(project=project, guard=None, user="root", container=SimpleNamespace(id="c"))
+    renewal = git_tokens.TokenRenewal(session, "/asks", {})  # type: ignore[arg-type]
+    begun = threading.Event()
+    thread = threading.Thread(target=lambda: (renewal.start(), begun.set()))
+    thread.start()
+    assert not begun.wait(0.2)
+    os.write(writing, b"xx")
+    assert begun.wait(5)
+    thread.join()
+    renewal.close()
+    os.close(reading)
+    os.close(writing)
 
 
 def test_mask_hides_a_secret_that_is_added_later() -> None:

@@ -36,6 +36,9 @@ _PAUSE = 0.05
 # Seconds that the shell in the container, and a renewal, may take to end.
 _END_TIMEOUT = 2.0
 
+# Seconds that a command waits at most for the shell: what it asks before is not answered.
+_READY_TIMEOUT = 10.0
+
 
 def give(session: Session) -> None:
     """Let the commands of a session, which has its environment, use the tokens of running habitats."""
@@ -71,11 +74,14 @@ class TokenRenewal:
         self._secrets = secrets
         self._requests = TokenRequests(secrets)
         self._problems: dict[str, str] = {}
+        self._ready = threading.Event()
         self._woken, self._waker = os.pipe()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def start(self) -> None:
+        """Return when the commands of the session can ask, or never will."""
         self._thread.start()
+        self._ready.wait(_READY_TIMEOUT)
 
     def close(self) -> None:
         """End it, and report what could not be renewed."""
@@ -91,22 +97,26 @@ class TokenRenewal:
             self._session.project.bus.emit(events.Notice(self._session.habitat.name, text, warning=True))
 
     def _serve(self) -> None:
+        try:
+            with suppress(HabitatError):  # without this, git has the tokens of the start
+                self._serve_container()
+        finally:
+            self._ready.set()
+
+    def _serve_container(self) -> None:
         session = self._session
         argv = ("/bin/sh", "-c", "--", _SERVE.text, "sh", self._folder, _ASK.text)
         env = {VARIABLE: session.guard.session_id} if session.guard else {}
-        with suppress(HabitatError):  # without this, git has the tokens of the start
-            process = session.project.engine.exec_piped(
-                session.container.id, argv, user=session.user, workdir="/", env=env
-            )
-            try:
-                self._answer_all(process)
-                process.end_input()
-                if timed_exec.wait_for_end(process, lambda *_: None, _END_TIMEOUT) or timed_exec.kill_and_wait(
-                    process, lambda *_: None
-                ):
-                    process.exit_code()  # the engine has noticed the end, and doesn't count the command any more
-            finally:
-                process.close()
+        process = session.project.engine.exec_piped(session.container.id, argv, user=session.user, workdir="/", env=env)
+        try:
+            self._answer_all(process)
+            process.end_input()
+            if timed_exec.wait_for_end(process, lambda *_: None, _END_TIMEOUT) or timed_exec.kill_and_wait(
+                process, lambda *_: None
+            ):
+                process.exit_code()  # the engine has noticed the end, and doesn't count the command any more
+        finally:
+            process.close()
 
     def _answer_all(self, process: Piped) -> None:
         number = 0
@@ -114,6 +124,8 @@ class TokenRenewal:
             ready, _, _ = select.select([process.fileno(), self._woken], [], [])
             if self._woken in ready or (chunks := process.read()) is None:
                 return
+            if chunks:
+                self._ready.set()
             for name in self._requests.feed(b"".join(data for data, is_err in chunks if not is_err)):
                 if self._requests.is_due(name):
                     self._renew(self._secrets[name])
