@@ -106,6 +106,7 @@ class FakeContainer:
     volumes: tuple[str, ...] = ()
     log_bytes: int = 0
     stop_signal: str = ""
+    user: str = ""
     memory_kills: int = 0
     out_of_memory: bool = False
     volume_mounts: tuple[VolumeMount, ...] = ()
@@ -360,6 +361,7 @@ class FakeEngine:
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
         stop_signal: str = "",
+        user: str = "",
     ) -> str:
         self._record("create", image, name)
         new_image = self._image(image)
@@ -392,6 +394,7 @@ class FakeEngine:
             ports=tuple(ports),
             log_bytes=log_bytes,
             stop_signal=stop_signal,
+            user=user,
         )
         self._containers[container.id] = container
         return container.id

@@ -39,8 +39,11 @@ from phases.core.engine.types import (
     Confided,
     PathInfo,
     PortRefused,
+    Restrictions,
     Stat,
+    Tmpfs,
     VolumeMount,
+    network_of,
 )
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 from phases.core.files.tar import DockerfileArchive
@@ -870,6 +873,25 @@ def test_limits_change_in_place_where_engine_can(target: EngineUnderTest) -> Non
     now = target.engine.container(container)
     assert now is not None
     assert now.limits == ContainerLimits(64 << 20, 500_000_000, 0)
+
+
+def test_container_may_have_no_right_and_the_network_of_another(target: EngineUnderTest) -> None:
+    other = target.started("other")
+    held = Restrictions(network=network_of(other), privileges=False, capabilities=False, read_only=True)
+    mounts = [Tmpfs("/run", "mode=1777,size=1m")]
+    container = target.container("held", restrictions=held, user="13", mounts=mounts)
+    target.engine.start(container)
+    if isinstance(target.engine, FakeEngine):
+        now = target.engine._container(container)
+        assert (now.restrictions, now.user) == (held, "13")
+        return
+    namespaces = {target.execute(one, "readlink /proc/self/ns/net")[1] for one in (other, container)}
+    assert len(namespaces) == 1
+    script = "grep -E 'Uid|CapBnd' /proc/1/status; touch /run/mine && stat -c %a /run; touch /x"
+    code, printed, problem = target.execute(container, script, user="13")
+    assert printed.split() == ["Uid:", *["13"] * 4, "CapBnd:", "0" * 16, "1777"]
+    assert code != 0
+    assert "Read-only file system" in problem
 
 
 def test_changed_bytes_are_those_of_files_beyond_image(target: EngineUnderTest) -> None:

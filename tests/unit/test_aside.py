@@ -108,7 +108,7 @@ def test_restored_container_gets_changed_settings_with_its_files(demo: DemoProje
     for _ in range(2):
         start(demo)
         assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
-    assert not demo.engine._container("habitat-demo").restrictions.network
+    assert demo.engine._container("habitat-demo").restrictions.network == "none"
 
 
 def test_container_with_changes_is_set_aside_for_the_restored_one(demo: DemoProject) -> None:

@@ -387,13 +387,13 @@ def test_container_has_configured_network_limits_and_no_privileges(tmp_path: Pat
     demo = built_demo(tmp_path, text)
     start(demo)
     held = demo.engine._container("habitat-demo").restrictions
-    assert held == Restrictions(privileges=False, network=False, memory=1610612736, cpus=2.5, pids=64)
+    assert held == Restrictions(privileges=False, network="none", memory=1610612736, cpus=2.5, pids=64)
 
 
 def test_container_without_settings_has_network_and_default_limits(demo: DemoProject) -> None:
     start(demo)
     held = demo.engine._container("habitat-demo").restrictions
-    assert held == Restrictions(privileges=False, network=True, pids=4096)
+    assert held == Restrictions(privileges=False, network="bridge", pids=4096)
 
 
 def test_limits_changed_give_new_container_of_same_image(demo: DemoProject) -> None:

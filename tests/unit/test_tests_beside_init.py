@@ -91,7 +91,7 @@ def test_test_with_init_runs_after_others_in_container_like_that_of_start(tmp_pa
         *((name, beside) for name in ("echo before", "beside", "echo after")),
     ]
     assert demo.restrictions["one"].privileges
-    entry = Restrictions(memory=1 << 30, pids=7, network=False, privileges=False, shm=1 << 20)
+    entry = Restrictions(memory=1 << 30, pids=7, network="none", privileges=False, shm=1 << 20)
     assert demo.restrictions["beside"] == entry
     assert [text for text in demo.notices() if "ready" in text] == ["ready after 0.0s"]
     assert demo.engine.containers() == []

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from phases.core import command_form, events
 from phases.core.commits.host_git import TransferError
 from phases.core.container.main_process import restrictions
-from phases.core.engine.types import Image, VolumeMount
+from phases.core.engine.types import NO_NETWORK, Image, VolumeMount
 from phases.core.errors import Conflict
 from phases.core.files.processes import Process, current
 from phases.core.runtime.own_containers import own_container
@@ -99,7 +99,7 @@ def running_container(project: Project, habitat: Habitat) -> Iterator[Container]
     places = {entry.volume: entry.mount_point for entry in persistence_of(container).entries}
     places |= {entry.volume: entry.resolved for entry in workspaces_of(container).entries}
     mounts = [VolumeMount(volume, place, copies=False) for volume, place in places.items()]
-    confined = replace(restrictions(habitat), network=False)
+    confined = replace(restrictions(habitat), network=NO_NETWORK)
     with ExitStack() as steps:
         on_volumes = {*places.values(), *(entry.path for entry in workspaces_of(container).entries)}
         image = container.image if _are_on(habitat, on_volumes) else steps.enter_context(_image(project, container))

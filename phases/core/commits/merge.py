@@ -12,7 +12,7 @@ from phases.core.commits.host_git import TransferError
 from phases.core.commits.inside import ContainerRepository
 from phases.core.commits.outgoing import PackFile, Printed, is_oid
 from phases.core.container.main_process import restrictions
-from phases.core.engine.types import Image
+from phases.core.engine.types import NO_NETWORK, Image
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.temporary import temporary_container
 from phases.core.work.states import shown, text_of
@@ -75,7 +75,7 @@ def merge(
         HabitatError: Files conflict, or git fails.
     """
     image = Image(repository.image, (), {})
-    confined = replace(restrictions(habitat), network=False)
+    confined = replace(restrictions(habitat), network=NO_NETWORK)
     with temporary_container(project, habitat, image, "take", (), confined) as container:
         project.engine.start(container.id)
         path = repository.resolved(project, container)

@@ -30,4 +30,4 @@ def restrictions(habitat: Habitat) -> Restrictions:
     """Return the container's restrictions: no more privileges than USER's, and the limits that the config sets."""
     entry = habitat.entry
     limits = asdict(entry.limits)
-    return Restrictions(privileges=False, network=entry.network != "none", shm=entry.shm_size, **limits)
+    return Restrictions(privileges=False, network=entry.network, shm=entry.shm_size, **limits)

@@ -155,8 +155,9 @@ class Engine(Carrying, Protocol):
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
         stop_signal: str = "",
+        user: str = "",
     ) -> str:
-        """Create a container that will run as root, without the image's entrypoint. It is not started.
+        """Create a container without the image's entrypoint. It is not started.
 
         Args:
             image: Its image.
@@ -168,8 +169,9 @@ class Engine(Carrying, Protocol):
             hostname: Its host name, "" for one that the engine chooses.
             restrictions: What its programs may do and use.
             ports: The only ports that are published while it runs, whatever the image exposes.
-            log_bytes: How many bytes of its main process's output are kept, if the engine can limit that. 0 is all.
+            log_bytes: How many bytes of its main process's output are kept, if the engine can limit that; 0 is all.
             stop_signal: The signal that asks its main process to end, "" for that of the image.
+            user: The user of its main process, "" for root.
 
         Returns:
             Its id.

@@ -142,9 +142,22 @@ class Bind(Struct, frozen=True):
 
 
 class Tmpfs(Struct, frozen=True):
-    """A folder in memory. It is lost when the container stops, and no commit has it."""
+    """A folder in memory. It is lost when the container stops, and no commit has it.
+
+    options: As for mount(8). By default every user may enter it and open a file whose name he knows, of 64 MB in all.
+    """
 
     dest: str
+    options: str = "mode=0711,size=64m"
+
+
+#: The network of a container: the one that the engine gives by default, and none.
+BRIDGE, NO_NETWORK = "bridge", "none"
+
+
+def network_of(container: str) -> str:
+    """Return the network of a container that shares that of another one. container: the other's id."""
+    return f"container:{container}"
 
 
 class Restrictions(Struct, frozen=True):
@@ -152,7 +165,9 @@ class Restrictions(Struct, frozen=True):
 
     Attributes:
         privileges: Whether its programs may gain privileges, as sudo does.
-        network: Whether it has a network.
+        network: BRIDGE or NO_NETWORK, the name of a network, or `network_of` another container.
+        capabilities: Whether its root has the capabilities that the engine gives by default, or none.
+        read_only: Whether no program can write to its own files, but for mounts.
         memory: The limit of its memory, in bytes.
         cpus: The limit of its CPUs.
         pids: The limit of its processes and threads.
@@ -160,11 +175,13 @@ class Restrictions(Struct, frozen=True):
     """
 
     privileges: bool = True
-    network: bool = True
+    network: str = BRIDGE
     memory: int = 0
     cpus: float = 0
     pids: int = 0
     shm: int = 0
+    capabilities: bool = True
+    read_only: bool = False
 
 
 UNCONFINED = Restrictions()

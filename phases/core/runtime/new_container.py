@@ -11,7 +11,7 @@ from phases.core.cache.host_mounts import mounts_of
 from phases.core.container import root_environment, safe_paths
 from phases.core.container.main_process import main_process, restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.types import Tmpfs
+from phases.core.engine.types import NO_NETWORK, Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.own_containers import marks
@@ -186,7 +186,9 @@ def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
 
 def restrictions_label(habitat: Habitat) -> str:
     """Return the value of LABEL_RESTRICTIONS."""
-    values = asdict(restrictions(habitat))
+    its = restrictions(habitat)
+    own = {"privileges": its.privileges, "network": its.network != NO_NETWORK}
+    values = {**own, **asdict(habitat.entry.limits), "shm": its.shm}
     # Containers of versions without shm_size have no such part, and need no replacement.
     limits = [f"{key}={value:g}" for key, value in values.items() if key != "shm" or value]
     return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])

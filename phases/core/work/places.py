@@ -17,6 +17,7 @@ from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE
 from phases.core.container.main_process import restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
+from phases.core.engine.types import NO_NETWORK
 from phases.core.errors import HabitatError, NotFound
 from phases.core.work.repositories import paths_by_user
 
@@ -110,7 +111,7 @@ def _create(project: Project, habitat: Habitat, image: str, name: str, container
         env=root_environment.for_main_process(env),
         labels={LABEL_ENVIRONMENT: container.labels.get(LABEL_ENVIRONMENT, "")},
         mounts=container.volumes,
-        restrictions=type(limits)(privileges=False, network=False, memory=limits.memory, pids=limits.pids),
+        restrictions=type(limits)(privileges=False, network=NO_NETWORK, memory=limits.memory, pids=limits.pids),
     )
 
 

@@ -14,7 +14,7 @@ from phases.core.config.mounts.image_volumes import base_name, uncovered
 from phases.core.container import root_environment, safe_paths
 from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
 from phases.core.container.main_process import main_process, restrictions
-from phases.core.engine.types import Restrictions, Tmpfs
+from phases.core.engine.types import BRIDGE, NO_NETWORK, Restrictions, Tmpfs
 from phases.core.model import SECRETS_FOLDER
 from phases.registry import mounts_volumes
 
@@ -72,7 +72,8 @@ class ContainerSpec:
     def restrictions(self) -> Restrictions:
         """The restrictions of the processes in the container."""
         build = self._work.habitat.build
-        return Restrictions(privileges=build.new_privileges, network=self._work.network, **asdict(build.limits))
+        network = BRIDGE if self._work.network else NO_NETWORK
+        return Restrictions(privileges=build.new_privileges, network=network, **asdict(build.limits))
 
     @property
     def memory_limit(self) -> tuple[str, int]:

@@ -47,9 +47,12 @@ class DockerContainers(ApiClient):
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
         stop_signal: str = "",
+        user: str = "",
     ) -> str:
         self._prepare_create(image, name, labels or {}, mounts)
         body = payloads.container(image, command, env or {}, labels or {}, mounts, hostname, restrictions, ports)
+        if user:
+            body["User"] = user
         if stop_signal:
             body["StopSignal"] = stop_signal
         if not log_bytes:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from phases.core.engine.types import Bind, Restrictions, Tmpfs, VolumeMount
+from phases.core.engine.types import BRIDGE, Bind, Restrictions, Tmpfs, VolumeMount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from phases.core.port import Port
-
-# Every user may enter the folder and open a file whose name he knows.
-_TMPFS = "mode=0711,size=64m"
 
 
 def container(
@@ -26,21 +23,24 @@ def container(
     restrictions: Restrictions,
     ports: Sequence[Port],
 ) -> dict[str, Any]:
-    """Return the body for a new container that runs as root, without the image's entrypoint."""
+    """Return the body for a new container, that runs as root, without the image's entrypoint."""
     host: dict[str, Any] = {
         "Mounts": [_mount(mount) for mount in mounts if not isinstance(mount, Tmpfs)],
-        "Tmpfs": {mount.dest: _TMPFS for mount in mounts if isinstance(mount, Tmpfs)},
+        "Tmpfs": {mount.dest: mount.options for mount in mounts if isinstance(mount, Tmpfs)},
         "PortBindings": _port_bindings(ports),
         "Memory": restrictions.memory,
         # The sum of memory and swap. Without it, an engine allows as much swap as memory.
         "MemorySwap": restrictions.memory,
         "NanoCpus": round(restrictions.cpus * 1e9),
-        "NetworkMode": "default" if restrictions.network else "none",
+        "NetworkMode": "default" if restrictions.network == BRIDGE else restrictions.network,
+        "ReadonlyRootfs": restrictions.read_only,
     }
     if restrictions.pids:
         host["PidsLimit"] = restrictions.pids
     if restrictions.shm:
         host["ShmSize"] = restrictions.shm
+    if not restrictions.capabilities:
+        host["CapDrop"] = ["ALL"]
     if not restrictions.privileges:
         host["SecurityOpt"] = ["no-new-privileges"]
     return {

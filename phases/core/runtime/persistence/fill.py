@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core.config.mounts.mountable_paths import within
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
-from phases.core.engine.types import Restrictions, VolumeMount
+from phases.core.engine.types import NO_NETWORK, Restrictions, VolumeMount
 from phases.core.errors import StartError
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.persistence.collect import collect_replaced_files
@@ -84,7 +84,7 @@ def set_owner(project: Project, habitat: str, image_id: str, image: ImageContent
     name = f"{project.temporary_containers.prefix('start', habitat)}owner"
     config = engine.image_config(image_id)
     env = root_environment.for_container(config.env if config else {})
-    restrictions = Restrictions(privileges=False, network=False)
+    restrictions = Restrictions(privileges=False, network=NO_NETWORK)
     helper = replace_container(
         engine,
         name,

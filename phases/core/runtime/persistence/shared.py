@@ -13,7 +13,7 @@ from phases.core import events
 from phases.core.config.mounts import mountable_paths
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
-from phases.core.engine.types import Restrictions, VolumeMount
+from phases.core.engine.types import NO_NETWORK, Restrictions, VolumeMount
 from phases.core.errors import StartError
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.own_containers import own_container
@@ -128,7 +128,7 @@ class SharedPaths:
             VolumeMount(earlier, _EARLIER, copies=False),
             VolumeMount(entry.volume, entry.mount_point, copies=False),
         ]
-        restrictions = Restrictions(privileges=False, network=False)
+        restrictions = Restrictions(privileges=False, network=NO_NETWORK)
         helper = replace_container(
             engine,
             name,

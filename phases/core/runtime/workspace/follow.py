@@ -13,7 +13,7 @@ from phases.core import command_form, events
 from phases.core.config.mounts.mountable_paths import OWN_FOLDER
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
-from phases.core.engine.types import Restrictions, VolumeMount
+from phases.core.engine.types import NO_NETWORK, Restrictions, VolumeMount
 from phases.core.errors import HabitatError, StartError, printable
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.carry import difference
@@ -116,7 +116,7 @@ class _Place:
         engine = self._project.engine
         config = engine.image_config(self._image)
         env = root_environment.for_container(config.env if config else {})
-        restrictions = Restrictions(privileges=False, network=False)
+        restrictions = Restrictions(privileges=False, network=NO_NETWORK)
         self.container = replace_container(
             engine,
             name,
