@@ -30,11 +30,11 @@ from msgspec.structs import replace
 
 from phases.core.container import init_process, memory_limit, side_effects
 from phases.core.engine.carrying.limits import ContainerLimits
+from phases.core.engine.confinement.restrictions import UNCONFINED, Restrictions
 from phases.core.engine.docker_api.api import refusal
 from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.engine.types import (
     LARGEST_FILE,
-    UNCONFINED,
     Bind,
     Change,
     Container,
@@ -44,7 +44,6 @@ from phases.core.engine.types import (
     Layer,
     PathInfo,
     PortRefused,
-    Restrictions,
     Stat,
     Tmpfs,
     Volume,

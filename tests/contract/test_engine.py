@@ -30,21 +30,11 @@ from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.side_effects import SideEffectProbe
 from phases.core.engine import select
 from phases.core.engine.carrying.limits import ContainerLimits
+from phases.core.engine.confinement.restrictions import Restrictions, network_of
 from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.podman_api.client import Podman
 from phases.core.engine.timeouts import ResponseTimeout
-from phases.core.engine.types import (
-    LARGEST_FILE,
-    Bind,
-    Confided,
-    PathInfo,
-    PortRefused,
-    Restrictions,
-    Stat,
-    Tmpfs,
-    VolumeMount,
-    network_of,
-)
+from phases.core.engine.types import LARGEST_FILE, Bind, Confided, PathInfo, PortRefused, Stat, Tmpfs, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 from phases.core.files.tar import DockerfileArchive
 from phases.core.port import Port

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import DemoProject, FakeTerminal, built_demo, load, make_user, write
 
+from phases.core.engine.confinement.restrictions import Restrictions
 from phases.core.engine.docker_api import payloads
-from phases.core.engine.types import Restrictions
 from phases.core.errors import CommandFailed, ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start

@@ -11,7 +11,8 @@ from unit_helpers import DemoProject, FakeTerminal, make_user, write
 
 from phases.core.container import root_environment
 from phases.core.container.root_environment import ROOT_PATH, for_container, for_root_command
-from phases.core.engine.types import SYSTEM_PATH, Restrictions
+from phases.core.engine.confinement.restrictions import Restrictions
+from phases.core.engine.types import SYSTEM_PATH
 from phases.core.errors import HabitatError, LinkInTheWay
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import stop

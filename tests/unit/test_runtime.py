@@ -15,7 +15,7 @@ from unit_helpers import DemoProject, FakeTerminal, bring_up, built_demo, load, 
 from phases.core import events
 from phases.core.container.init_process import IDLE
 from phases.core.container.main_process import main_process
-from phases.core.engine.types import Restrictions
+from phases.core.engine.confinement.restrictions import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
 from phases.core.runtime import clean, stop

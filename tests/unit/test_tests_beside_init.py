@@ -9,7 +9,7 @@ from unit_helpers import DemoProject, load, make_user, write
 
 from phases.core.build.commands import init_command
 from phases.core.container.init_process import IDLE_FOR_PROBE
-from phases.core.engine.types import Restrictions
+from phases.core.engine.confinement.restrictions import Restrictions
 from phases.core.errors import ConfigError, EngineError, HabitatError
 from phases.core.report import plan as report_plan
 from phases.registry import named

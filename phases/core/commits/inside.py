@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from phases.core import command_form, events
 from phases.core.commits.host_git import TransferError
 from phases.core.container.main_process import restrictions
-from phases.core.engine.types import NO_NETWORK, Image, VolumeMount
+from phases.core.engine.confinement.restrictions import NO_NETWORK
+from phases.core.engine.types import Image, VolumeMount
 from phases.core.errors import Conflict
 from phases.core.files.processes import Process, current
 from phases.core.runtime.own_containers import own_container

@@ -12,7 +12,8 @@ from phases.core.commits.host_git import TransferError
 from phases.core.commits.inside import ContainerRepository
 from phases.core.commits.outgoing import PackFile, Printed, is_oid
 from phases.core.container.main_process import restrictions
-from phases.core.engine.types import NO_NETWORK, Image
+from phases.core.engine.confinement.restrictions import NO_NETWORK
+from phases.core.engine.types import Image
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.temporary import temporary_container
 from phases.core.work.states import shown, text_of

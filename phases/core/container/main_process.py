@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from phases.core.container.init_process import IDLE
-from phases.core.engine.types import Restrictions
+from phases.core.engine.confinement.restrictions import Restrictions
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat

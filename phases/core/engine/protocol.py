@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core.engine.carrying.protocol import Carrying
-from phases.core.engine.types import UNCONFINED
+from phases.core.engine.confinement.restrictions import UNCONFINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
+    from phases.core.engine.confinement.restrictions import Restrictions
     from phases.core.engine.output import OnLine
     from phases.core.engine.timeouts import ResponseTimeout
     from phases.core.engine.types import (
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         ImageSize,
         Layer,
         PathInfo,
-        Restrictions,
         Stat,
         Tmpfs,
         Volume,

@@ -11,7 +11,8 @@ from phases.core.cache.host_mounts import mounts_of
 from phases.core.container import root_environment, safe_paths
 from phases.core.container.main_process import main_process, restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.types import NO_NETWORK, Tmpfs
+from phases.core.engine.confinement.restrictions import NO_NETWORK
+from phases.core.engine.types import Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.own_containers import marks

@@ -15,7 +15,8 @@ from phases.core.container.init_process import IDLE
 from phases.core.container.main_process import restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.container.users import UserDatabase
-from phases.core.engine.types import UNCONFINED, Tmpfs
+from phases.core.engine.confinement.restrictions import UNCONFINED
+from phases.core.engine.types import Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.session import entry_env
@@ -26,7 +27,8 @@ from phases.registry import last_snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from phases.core.engine.types import Bind, Container, Image, Restrictions, VolumeMount
+    from phases.core.engine.confinement.restrictions import Restrictions
+    from phases.core.engine.types import Bind, Container, Image, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase

@@ -17,7 +17,7 @@ from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE
 from phases.core.container.main_process import restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.types import NO_NETWORK
+from phases.core.engine.confinement.restrictions import NO_NETWORK
 from phases.core.errors import HabitatError, NotFound
 from phases.core.work.repositories import paths_by_user
 

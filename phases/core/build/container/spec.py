@@ -14,7 +14,8 @@ from phases.core.config.mounts.image_volumes import base_name, uncovered
 from phases.core.container import root_environment, safe_paths
 from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
 from phases.core.container.main_process import main_process, restrictions
-from phases.core.engine.types import BRIDGE, NO_NETWORK, Restrictions, Tmpfs
+from phases.core.engine.confinement.restrictions import BRIDGE, NO_NETWORK, Restrictions
+from phases.core.engine.types import Tmpfs
 from phases.core.model import SECRETS_FOLDER
 from phases.registry import mounts_volumes
 

@@ -7,10 +7,11 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from phases.core.engine.confinement.restrictions import UNCONFINED, Restrictions
 from phases.core.engine.docker_api import payloads, responses
 from phases.core.engine.docker_api.api import ApiClient, connection_lost, do_nothing, filters, path
 from phases.core.engine.exec import FrameDecoder
-from phases.core.engine.types import UNCONFINED, Bind, Change, Container, PortRefused, Restrictions, Tmpfs, VolumeMount
+from phases.core.engine.types import Bind, Change, Container, PortRefused, Tmpfs, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from phases.core.engine.types import BRIDGE, Bind, Restrictions, Tmpfs, VolumeMount
+from phases.core.engine.confinement.restrictions import BRIDGE, Restrictions
+from phases.core.engine.types import Bind, Tmpfs, VolumeMount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

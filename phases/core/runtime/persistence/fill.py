@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from phases.core.config.mounts.mountable_paths import within
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
-from phases.core.engine.types import NO_NETWORK, Restrictions, VolumeMount
+from phases.core.engine.confinement.restrictions import NO_NETWORK, Restrictions
+from phases.core.engine.types import VolumeMount
 from phases.core.errors import StartError
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.persistence.collect import collect_replaced_files

@@ -13,7 +13,8 @@ from phases.core import events
 from phases.core.config.mounts import mountable_paths
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
-from phases.core.engine.types import NO_NETWORK, Restrictions, VolumeMount
+from phases.core.engine.confinement.restrictions import NO_NETWORK, Restrictions
+from phases.core.engine.types import VolumeMount
 from phases.core.errors import StartError
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.own_containers import own_container

@@ -1,0 +1,1 @@
+"""What the programs of a container may do and reach."""
