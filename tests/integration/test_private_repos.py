@@ -270,7 +270,7 @@ def test_https_token_that_expired_is_renewed_in_the_running_habitat(
         git ls-remote {url}/rotate/private.git 2>/dev/null
         git fetch -q && echo fetched with the new one && cat /run/secrets/GITHUB
         git ls-remote {away}/private.git 2>&1 | head -1
-        for i in 1 2 3 4 5 6 7 8 9; do
+        for i in $(seq 40); do
             printf '%s\\n' 'GITHUB get' 'GITHUB refused' 'OTHER get' '`touch {tmp_path}/pwned`' >>/dev/shm/habitat-*/requests
         done
         sleep 2; git fetch -q && echo fetched again
@@ -282,7 +282,7 @@ def test_https_token_that_expired_is_renewed_in_the_running_habitat(
     assert all(line in result for line in ("pulled", "fetched with the new one", "fetched again")), result.out
     assert TOKEN not in result, "masked, the new one too"
     assert [header for header in other.heard if TOKEN in header] == []
-    assert len(runs.read_text().split()) <= 8
+    assert len(runs.read_text().split()) <= 1 + 20, "at the start, and as often as the limit allows"
     assert not (tmp_path / "pwned").exists()
     assert docker("ps", "--quiet", "--filter", f"name=habitat-{name}") == "", "the last session stops it"
 

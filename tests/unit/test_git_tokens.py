@@ -91,22 +91,22 @@ def test_request_in_pieces_counts_once_in_a_piece() -> None:
 
 
 @pytest.mark.guarantee("habitat-cannot-choose-what-is-renewed")
-def test_token_is_renewed_once_a_minute_or_if_refused_and_five_times_at_most() -> None:
+def test_token_is_renewed_every_three_seconds_or_if_refused_and_twenty_times_a_minute() -> None:
     now = 0.0
     requests = TokenRequests(["RUN"], lambda: now)
     assert requests.is_due("RUN")
-    now = 59.0
+    now = 2.9
     assert not requests.is_due("RUN")
-    now = 60.0
+    now = 3.0
     assert requests.is_due("RUN")
     due = 0
     for _ in range(100):
         requests.feed(b"RUN refused\n")
         due += requests.is_due("RUN")
-    assert due == 4
-    now = 119.0
+    assert due == 18
+    now = 59.0
     assert not requests.is_due("RUN")
-    now = 121.0
+    now = 61.0
     assert requests.is_due("RUN")
 
 

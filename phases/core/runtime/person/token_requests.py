@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 # Bytes of a request. No name of a secret is as long.
 _LONGEST = 200
 
-# Seconds for which a token is taken for valid, unless a server refuses it.
-_FRESH = 60.0
+# Seconds for which a token is taken for valid, unless a server refuses it: git asks more than once for one command.
+# A command whose token expires in them fails, since git doesn't try again.
+_FRESH = 3.0
 
 # How often a token is renewed at most, and in how many seconds.
-_MOST, _PERIOD = 5, 60.0
+_MOST, _PERIOD = 20, 60.0
 
 
 class TokenRequests:
