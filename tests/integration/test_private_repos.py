@@ -270,7 +270,7 @@ def test_https_token_that_expired_is_renewed_in_the_running_habitat(
         git ls-remote {url}/rotate/private.git 2>/dev/null
         git fetch -q && echo fetched with the new one && cat /run/secrets/GITHUB
         git ls-remote {away}/private.git 2>&1 | head -1
-        for i in $(seq 40); do
+        for i in $$(seq 40); do
             printf '%s\\n' 'GITHUB get' 'GITHUB refused' 'OTHER get' '`touch {tmp_path}/pwned`' >>/dev/shm/habitat-*/requests
         done
         sleep 2; git fetch -q && echo fetched again
