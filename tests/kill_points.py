@@ -2,7 +2,8 @@
 nothing of it.
 
 CRASH=PHASE:POINT in the environment says where: the engine and the stamps are wrapped, and the process
-gets SIGNAL (SIGKILL) there. For other signals it then has time to end in order.
+gets SIGNAL (SIGKILL) there. CRASH="any:before METHOD", or after, is at the first call of a method of the engine. For
+other signals it then has time to end in order.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from io import UnsupportedOperation
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from phases.core import events
 from phases.core.cache.image_labels import failed_tag, snapshot_tag
@@ -58,6 +59,9 @@ from phases.ui.tasks import current_project
 kill_points.arm(current_project())
 """
 
+#: The environment in which that dodo.py finds this module.
+ARMED = {"PYTHONPATH": str(Path(__file__).parent)}
+
 #: Where a process that gets another signal than SIGKILL notes when it did.
 MARK = "crashed-at"
 
@@ -82,7 +86,7 @@ class _CrashPoint:
         self._number = signal.Signals[os.environ.get("SIGNAL", "SIGKILL")]
 
     def at(self, point: str) -> bool:
-        return self.now == self.phase and self.point == point
+        return self.phase in ("any", self.now) and self.point == point
 
     def spring(self) -> None:
         self.point = ""
@@ -116,7 +120,30 @@ class _CrashPoint:
         Path.replace = replacing  # type: ignore[assignment, method-assign]
         self.project.bus.emit = emitting  # type: ignore[method-assign]
         Stamps.write = writing  # type: ignore[assignment, method-assign]
-        select.connect = lambda: _CrashingEngine(connect(), self)  # type: ignore[assignment, return-value]
+        select.connect = lambda: _CrashingEngine(cast("client.DockerEngine", _AnyCall(connect(), self)), self)  # type: ignore[assignment, return-value]
+
+
+class _AnyCall:
+    """The real engine, with a trap before and after each of its methods."""
+
+    def __init__(self, engine: client.DockerEngine, trap: _CrashPoint) -> None:
+        self._engine = engine
+        self._trap = trap
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._engine, name)
+        if self._trap.phase != "any" or not callable(value):
+            return value
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if self._trap.at(f"before {name}"):
+                self._trap.spring()
+            result = value(*arguments, **options)
+            if self._trap.at(f"after {name}"):
+                self._trap.spring()
+            return result
+
+        return call
 
 
 class _CrashingEngine:
@@ -130,7 +157,7 @@ class _CrashingEngine:
         return getattr(self._engine, method)
 
     def _inside(self, method: str) -> bool:
-        return INSIDE[self._trap.phase] == method and self._trap.at("inside")
+        return INSIDE.get(self._trap.phase) == method and self._trap.at("inside")
 
     def build(self, context: DockerfileArchive, tag: str, on_line: Callable[[str], None], secrets: Any = ()) -> str:
         def on_first(line: str) -> None:

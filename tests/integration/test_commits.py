@@ -17,6 +17,8 @@ from conftest import (
     untagged,
     wait_until,
 )
+from kill_points import ARMED, DODO, MARK
+from measurements import MATRIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +47,7 @@ def git(folder: Path, *words: str) -> str:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a repository: refs, index, work tree, config, hooks and objects."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and ".stamps" not in path.parts)
+    paths = (path for path in folder.rglob("*") if path.is_file() and not {".stamps", MARK} & {*path.parts})
     return {str(path): path.read_bytes() for path in paths}
 
 
@@ -64,8 +66,8 @@ class Pair:
             "exec", "--user", "agent", "--workdir", "/workspace/project", f"habitat-{self.name}", "sh", "-euc", script
         )
 
-    def doit(self, verb: str, *words: str) -> CommandResult:
-        return self.project.doit(f"{verb}:{self.name}", *words)
+    def doit(self, verb: str, *words: str, crash: str = "") -> CommandResult:
+        return self.project.doit(f"{verb}:{self.name}", *words, env={**ARMED, "CRASH": crash})
 
     def done(self, verb: str, *words: str) -> CommandResult:
         result = self.doit(verb, *words)
@@ -84,6 +86,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine, git_image: str) -> Iterator[Pair]:
     project, name = Project(tmp_path_factory.mktemp("commits")), fresh_name()
+    project.write("dodo.py", DODO)
     project.habitat(name, CONFIG.format(image=git_image))
     project.write(
         f"habitats/{name}/tests/t.sh",
@@ -128,7 +131,7 @@ def test_take_killed_in_its_checks_leaves_the_repository_whole_and_the_next_one_
     log = pair.top / ".stamps" / pair.name / "take.log"
     log.write_text("")
     before = contents(pair.top)
-    with RunningDoit(pair.project, f"take:{pair.name}") as run:
+    with RunningDoit(pair.project, f"take:{pair.name}", env=ARMED) as run:
         wait_until(lambda: "$ test tests/t.sh" in log.read_text() or run.process.poll() is not None)
         assert run.process.poll() is None, run.out
         run.process.kill()
@@ -136,7 +139,10 @@ def test_take_killed_in_its_checks_leaves_the_repository_whole_and_the_next_one_
     pair.work("git rm -q slow; git commit -qm quick")
     assert "2 commits" in pair.done("take")
     assert left_containers(pair.name) == []
-    assert docker("ps", "--all", "--quiet", "--filter", f"name=_{pair.name}_") == ""
+    assert (
+        docker("ps", "--all", "--format", "{{.Names}} {{.Status}} {{.Command}}", "--filter", f"name=_{pair.name}_")
+        == ""
+    )
     assert not list((pair.top / ".stamps" / pair.name).glob("passing.*"))
     pair.work("git reset -q --hard HEAD~2")
 
@@ -154,6 +160,38 @@ def test_commits_of_running_and_of_stopped_habitat_come_into_a_branch(pair: Pair
     subjects = git(pair.top, "log", "-2", "--format=%s", pair.branch).splitlines()
     assert subjects == [f"Uncommitted work in {pair.name}", "two"]
     assert git(pair.top, "show", f"{pair.branch}:wip") == "wip"
-    assert docker("ps", "--all", "--quiet", "--filter", f"name=_{pair.name}_") == ""
+    assert (
+        docker("ps", "--all", "--format", "{{.Names}} {{.Status}} {{.Command}}", "--filter", f"name=_{pair.name}_")
+        == ""
+    )
     assert untagged(pair.name) == []
     assert git(pair.top, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+@pytest.fixture(scope="module")
+def running_pair(pair: Pair) -> Pair:
+    pair.done("start", "--detach")
+    return pair
+
+
+@pytest.mark.guarantee("transfer-killed")
+@pytest.mark.parametrize(
+    ("verb", "point"),
+    [
+        *(("fetch", point) for point in ("before exec_piped", "after exec_piped")),
+        *(("take", point) for point in ("after exec_piped", "before create", "after start", "before remove")),
+    ],
+)
+def test_killed_transfer_leaves_the_repository_whole_and_the_next_one_goes_on(
+    running_pair: Pair, verb: str, point: str
+) -> None:
+    pair = running_pair
+    pair.work(f"echo {verb} {point} >>more; git add .; git commit -qm more")
+    before = contents(pair.top)
+    killed = pair.doit(verb, crash=f"any:{point}")
+    assert killed.code == -9, killed.out
+    assert contents(pair.top) == before
+    pair.done(verb)
+    assert git(pair.top, "show", f"{pair.branch}:more").splitlines()[-1] == f"{verb} {point}"
+    wait_until(lambda: docker("ps", "--all", "--quiet", "--filter", f"name=_{pair.name}_") == "", 10)
+    MATRIX[verb, point] = "0"

@@ -30,7 +30,7 @@ from conftest import (
     untagged,
     wait_until,
 )
-from kill_points import DODO
+from kill_points import ARMED, DODO
 from measurements import MATRIX
 
 from phases.protocol import slug
@@ -64,6 +64,8 @@ KILLS.sort(key=lambda kills: NAMES.index(kills[0]))
 
 #: From where on the result of the phase is valid.
 VALID = ("tagged", "before the rename", "stamped")
+
+CARRY_POINTS = ["before carry", "after carry", "after create", "after start", "after rename", "before remove"]
 
 START_POINTS = ["before create", "made", "started", "inside", "before the stop", "stopped"]
 
@@ -176,7 +178,7 @@ class MarkedHabitat:
         return "\n".join([IS, *lines, f"sleep 0.2\n: {value['test']}\n"])
 
     def run(self, task: str = "final", crash: str = "", **more: str) -> CommandResult:
-        env = {"PYTHONPATH": str(Path(__file__).parent.parent), "CRASH": crash, **more}
+        env = {**ARMED, "CRASH": crash, **more}
         return self.project.doit(f"{task}:{self.name}", env=env, timeout=60)
 
     def bring_up(self, phase: str) -> None:
@@ -363,3 +365,36 @@ def test_killed_start_is_continued_by_next_start(habitats: dict[bool, MarkedHabi
     wait_until(lambda: states() == [f"{container} exited"] and not visits(), 10)
     habitat.last_built = "final"
     MATRIX["start", point] = "0"
+
+
+@pytest.fixture(scope="module")
+def carried(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str]]:
+    """A habitat whose settings change, so that each start gives a new container the files of the one before."""
+    project, name = Project(tmp_path_factory.mktemp("carried")), fresh_name()
+    project.write("dodo.py", DODO)
+    project.habitat(name, f"base_image: {busybox}\n")
+    assert project.doit(f"start:{name}", "--cmd", "echo begun >/tmp/day", env=ARMED).code == 0
+    yield project, name
+    clear(engine, name)
+
+
+@pytest.mark.guarantee("killed-start-resumes")
+@pytest.mark.parametrize("point", CARRY_POINTS)
+def test_killed_carry_over_loses_no_work_and_is_continued(
+    carried: tuple[Project, str], busybox: str, point: str
+) -> None:
+    project, name = carried
+    port = 3000 + CARRY_POINTS.index(point)
+    project.habitat(name, f"base_image: {busybox}\nentry: {{ports: ['0:{port}']}}\n")
+    killed = project.doit(f"start:{name}", "--cmd", "true", env={**ARMED, "CRASH": f"any:{point}"})
+    assert killed.code == -9, killed.out
+    recovered = project.doit(f"start:{name}", "--cmd", f"echo {port} >>/tmp/day; cat /tmp/day", env=ARMED)
+    assert recovered.code == 0, recovered.out
+    days = ["begun", *map(str, range(3000, port + 1))]
+    assert recovered.out.splitlines()[-len(days) :] == days
+    containers = ("ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter", f"name=habitat-{name}")
+    wait_until(lambda: docker(*containers) == f"habitat-{name} exited", 10)  # the killed start's guard may end later
+    assert f"{port}/tcp" in docker("inspect", "--format", "{{json .HostConfig.PortBindings}}", f"habitat-{name}")
+    MATRIX["carry-over", point] = "0"
