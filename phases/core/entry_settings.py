@@ -48,3 +48,48 @@ class EntryVariable(Struct, frozen=True):
     name: str
     value: str
     origin: Origin
+
+
+#: The networks of a habitat: one with a way to everything, none, and one with a way to some hosts only.
+BRIDGE, NONE, ALLOWLIST = "bridge", "none", "allowlist"
+
+#: The ports of a rule that names none.
+DEFAULT_PORTS = (443, 80)
+
+#: A host name that the gate itself answers, to prove that a request can come through. No rule can name it.
+GATE_HOST = "gate.habitat"
+
+_WILDCARD = "*."
+
+
+class HostRule(Struct, frozen=True):
+    """An entry of `allow:`. Rules are the same if they name the same hosts and ports.
+
+    Attributes:
+        host: A name in lower case, or `*.` and the name whose subdomains are meant, without that name itself.
+        ports: The ports that may be reached.
+        origin: Its line in a config, None for a rule of `habitat allow`.
+    """
+
+    host: str
+    ports: tuple[int, ...] = DEFAULT_PORTS
+    origin: Origin | None = None
+
+    @property
+    def domain(self) -> str:
+        """The name without the wildcard."""
+        return self.host.removeprefix(_WILDCARD)
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.host.startswith(_WILDCARD)
+
+    @property
+    def text(self) -> str:
+        """The rule as a config has it."""
+        return self.host if self.ports == DEFAULT_PORTS else f"{self.host}:{self.ports[0]}"
+
+    def matches(self, host: str, port: int) -> bool:
+        """Return whether a connection to a port of a host, in lower case, is allowed by this rule."""
+        name = host.endswith(f".{self.domain}") if self.is_wildcard else host == self.domain
+        return name and port in self.ports

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from phases.core.entry_settings import Limits
+from phases.core.entry_settings import BRIDGE, Limits
 from phases.core.files import tree as files_tree
 from phases.core.files.habignore import rules_of_tree
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.agent_text import AgentText
-    from phases.core.entry_settings import EntryVariable, Persisted, Ready
+    from phases.core.entry_settings import EntryVariable, HostRule, Persisted, Ready
     from phases.core.files.ignore import Ignore
     from phases.core.hooks import Command, HookCommand, Point
     from phases.core.origin import ConfigLayer, LineOf, Origin
@@ -188,13 +188,18 @@ class Cache(Struct, frozen=True):
 
 
 class EntryPoint(Struct, frozen=True):
-    """How the habitat runs after its build: `startup_delay` in seconds, `shm_size` in bytes; `network`: a word."""
+    """How the habitat runs after its build: `startup_delay` in seconds, `shm_size` in bytes.
+
+    network: BRIDGE, NONE or ALLOWLIST, of the hosts `allow`. learns: whether that allows and notes each host.
+    """
 
     init_command: str = ""
     startup_delay: float = 0
     ready: Ready | None = None
     command: str = ""
-    network: str = "bridge"
+    network: str = BRIDGE
+    allow: tuple[HostRule, ...] = ()
+    learns: bool = False
     ports: tuple[Port, ...] = ()
     limits: Limits = field(default_factory=Limits)
     persist: tuple[Persisted, ...] = ()

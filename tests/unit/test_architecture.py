@@ -62,14 +62,16 @@ MAY_IMPORT = {
     "scaffold": f"{BASICS} config",
     "trust": f"{BASICS} events",
     "project": f"{BASICS} phases config events engine secrets cache trust",
+    "network": f"{BASICS} phases events engine container cache project",
     "build": f"{BASICS} phases config events engine container secrets cache project",
     "work": f"{BASICS} phases config events engine container cache project",
-    "runtime": f"{BASICS} phases config events engine container secrets cache project build work",
+    "runtime": f"{BASICS} phases config events engine container secrets cache project network build work",
     "commits": f"{BASICS} phases config events engine container cache project build work runtime",
     "migrate": f"{BASICS} phases config events engine container cache project build",
     "eject": f"{BASICS} phases config container secrets project build",
     "report": f"{BASICS} phases events engine cache project build work runtime",
-    "ui": f"{BASICS} phases events engine cache scaffold project build work runtime commits migrate eject report",
+    "ui": f"{BASICS} phases events engine cache scaffold project network build work runtime commits migrate eject"
+    " report",
 }
 
 MOST_MODULES = 16
@@ -89,7 +91,7 @@ LARGER = {
     # All that the program asks of an engine is in one place, most of it documentation.
     "phases/core/engine/protocol.py": 307,
     "phases/core/engine/protocol.py Engine": 35,
-    "phases/core/model.py": 310,
+    "phases/core/model.py": 311,
 }
 
 

@@ -427,7 +427,7 @@ def test_limits_malformed_are_refused_with_line(tmp_path: Path, limits: str, why
 
 def test_network_other_than_bridge_or_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"config.yaml:2: entry.network: must be bridge or none, is 'host': write none"
+        ConfigError, match=r"config.yaml:2: entry.network: must be bridge, none or a mapping .*, is 'host': write none"
     ):
         load(tmp_path, "base_image: b\nentry: {network: host}\n")
 

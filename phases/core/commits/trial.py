@@ -3,8 +3,8 @@
 Its image is the snapshot that phase test starts from, as `final` does. So a test that fails in the image without the
 commits prevents nothing.
 
-It has what the habitat itself has, and no more: the network of `entry.network`, the limits of `entry.limits`, secrets
-that a start gets, and no folder of this machine.
+It has what the habitat itself has, and no more: the network of `entry.network`, or none where that is an allowlist, the
+limits of `entry.limits`, secrets that a start gets, and no folder of this machine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from phases.core import events
 from phases.core.build.failure import TAKE_LOG
+from phases.core.entry_settings import BRIDGE
 from phases.core.errors import StepError
 from phases.core.files.shell_program import ShellProgram
 from phases.protocol import Copy, Entry, Run, StartInit
@@ -76,7 +77,7 @@ def run(
     log = project.state_folder(habitat.name) / TAKE_LOG
 
     def adapt(context: PhaseContext) -> PhaseContext:
-        return replace(context, log=log, network=habitat.entry.network != "none")
+        return replace(context, log=log, network=habitat.entry.network == BRIDGE)
 
     try:
         builder.try_out(confined, _plan(confined, repository, pack, sides, result), adapt)

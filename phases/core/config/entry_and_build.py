@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from phases.core.config import schema, units
+from phases.core.config.entry.ports import ports
 from phases.core.config.mounts import persist
-from phases.core.config.ports import ports
 from phases.core.config.schema.entry import NETWORKS
 from phases.core.config.units import DAY
-from phases.core.entry_settings import Limits, Ready
+from phases.core.entry_settings import ALLOWLIST, Limits, Ready
 from phases.core.errors import ConfigError
 from phases.core.model import WORKSPACES, Build, EntryPoint
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from phases.core.config.scope import Scope
-    from phases.core.entry_settings import EntryVariable
+    from phases.core.entry_settings import EntryVariable, HostRule
 
 # Bytes of one Dockerfile instruction that the engine accepts in a commit; entry.command is a part of one.
 _MAX_INSTRUCTION = 65_000
@@ -30,13 +30,14 @@ _MAX_CPUS = 4096
 
 def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
     """Return how the habitat runs. Collects errors; raises Consequence then."""
-    init, delay, ready, command, network, published, limits, kept, files, shm, env, login = scope.problems.all(
+    init, delay, ready, command, network, published, hosts, limits, kept, files, shm, env, login = scope.problems.all(
         lambda: _init(scope, entry.init_command),
         lambda: _delay(scope, entry.startup_delay),
         lambda: _ready(scope, entry.ready),
         lambda: _command(scope, entry.command),
         lambda: _network(scope, entry.network),
         lambda: ports(scope, entry.ports, entry.network),
+        lambda: _hosts(scope, entry),
         lambda: _limits(scope, entry.limits, "entry", "limits"),
         lambda: persist.paths(scope, entry.persist),
         lambda: _instruction_files(scope, entry.instruction_files),
@@ -50,6 +51,8 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         ready=ready,
         command=command,
         network=network,
+        allow=hosts if network == ALLOWLIST else (),
+        learns=isinstance(entry.network, schema.NetworkKeys) and entry.network.learn,
         ports=published,
         limits=limits,
         persist=kept,
@@ -100,7 +103,7 @@ def _command(scope: Scope, text: str) -> str:
 def _variables(scope: Scope, texts: Sequence[str]) -> tuple[EntryVariable, ...]:
     if not texts:
         return ()
-    from phases.core.config import entry_env  # imported late: many habitats have none
+    from phases.core.config.entry import env as entry_env  # imported late: many habitats have none
 
     return entry_env.variables(scope, texts)
 
@@ -147,9 +150,23 @@ def workspace(scope: Scope, word: str) -> str:
     return word or WORKSPACES[0]
 
 
-def _network(scope: Scope, network: str) -> str:
+def _hosts(scope: Scope, entry: schema.EntryKeys) -> tuple[HostRule, ...]:
+    """Return the hosts that a habitat with an allowlist may reach. Collects errors, also where it has none."""
+    named = entry.network.allow if isinstance(entry.network, schema.NetworkKeys) else ()
+    if not named and not entry.hosts:
+        return ()
+    from phases.core.config.entry import hosts  # imported late: many habitats name none
+
+    of_network = hosts.rules(scope, named, "entry", "network", "allow")
+    return (*of_network, *hosts.rules(scope, entry.hosts, "entry", "hosts"))
+
+
+def _network(scope: Scope, network: str | schema.NetworkKeys) -> str:
+    if isinstance(network, schema.NetworkKeys):
+        return ALLOWLIST
     if network and network not in NETWORKS:
-        rule, remedy = " or ".join(NETWORKS), "write none for a habitat without network"
+        rule = f"{', '.join(NETWORKS)} or a mapping such as {{allow: [example.org]}}"
+        remedy = "write none for a habitat without network"
         raise scope.wrong_value(repr(network), rule, remedy, "entry", "network")
     return network or NETWORKS[0]
 

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 SYSTEM_FOLDER = Path(__file__).resolve().parents[2] / "system"
 
 
+# Keys that are a word or a mapping: one of a later layer replaces the other of an earlier one.
+_WORD_OR_MAPPING = ("entry.network",)
+
+
 def habitat_names(root: Path) -> list[str]:
     """Return the names of the folders of habitats, sorted."""
     folder = layout.habitats_folder(root)
@@ -185,9 +189,9 @@ def merge(under: Tree, over: Tree, key: str, problems: Problems) -> Tree:
         return yaml_tree.Tree(both, over.origin, over.is_wrong)
     if isinstance(under.value, list) and isinstance(over.value, list):
         return yaml_tree.Tree([*under.value, *over.value], over.origin, over.is_wrong)
-    if under.kind != over.kind:
-        if not over.is_wrong:
-            problem = f"{key} is {over.kind} here but {under.kind} in {under.origin}"
-            problems.add(ConfigError(problem, where=over.origin, remedy=f"write {under.kind}, as there"))
-        return yaml_tree.Tree(under.value, under.origin, is_wrong=True)
-    return over
+    if under.kind == over.kind or key in _WORD_OR_MAPPING:
+        return over
+    if not over.is_wrong:
+        problem = f"{key} is {over.kind} here but {under.kind} in {under.origin}"
+        problems.add(ConfigError(problem, where=over.origin, remedy=f"write {under.kind}, as there"))
+    return yaml_tree.Tree(under.value, under.origin, is_wrong=True)

@@ -176,6 +176,7 @@ def _known_keys(path: Key) -> tuple[str, ...]:
     """Return the keys that the schema has at `path`."""
     below_entry: dict[Key, type[msgspec.Struct]] = {
         ("ready",): schema.ReadyKeys,
+        ("network",): schema.NetworkKeys,
         ("files",): schema.EntryFileKeys,
         ("persist",): schema.PersistKeys,
     }

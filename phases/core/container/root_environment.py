@@ -12,8 +12,9 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from phases.core.container import defaults, identity
+from phases.core.container import defaults, gate_variables, identity
 from phases.core.engine.types import SYSTEM_PATH
+from phases.core.entry_settings import ALLOWLIST
 from phases.protocol import ROOT_OWNED_PATHS
 
 if TYPE_CHECKING:
@@ -119,6 +120,13 @@ def with_local_bin(env: Mapping[str, str], habitat: Habitat, user: str) -> dict[
 def proxies(engine: Engine, habitat: Habitat) -> dict[str, str]:
     """Return the proxies for a command. What the config sets itself comes first, as `docker run --env` does."""
     return {name: value for name, value in engine.proxies.items() if name not in habitat.env.values}
+
+
+def proxies_of_running(engine: Engine, habitat: Habitat) -> dict[str, str]:
+    """Return the proxies for a command of a running habitat: that of its gate if it has one."""
+    if habitat.entry.network != ALLOWLIST:
+        return proxies(engine, habitat)
+    return {name: value for name, value in gate_variables.variables().items() if name not in habitat.env.values}
 
 
 def is_root_beside_user(habitat: Habitat, user: str) -> bool:

@@ -7,10 +7,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from phases.core.config.mounts import workspaces
+from phases.core.container.main_process import published_ports
 from phases.core.eject import own_dockerfile
 from phases.core.eject.mounts import VOLUMES, known_hosts, numbered_volumes
 from phases.core.eject.quoting import NEWLINE
 from phases.core.eject.writer import TESTED
+from phases.core.entry_settings import BRIDGE
 from phases.core.errors import printable
 from phases.core.model import SECRETS_FOLDER
 
@@ -179,13 +181,13 @@ def _restrictions(habitat: Habitat) -> list[str]:
     limits = habitat.entry.limits
     flags = {
         "--security-opt no-new-privileges": True,
-        f"--network {habitat.entry.network}": habitat.entry.network != "bridge",
+        "--network none": habitat.entry.network != BRIDGE,  # docker alone can't hold an allowlist
         f"--memory {limits.memory} --memory-swap {limits.memory}": limits.memory,
         f"--shm-size {habitat.entry.shm_size}": habitat.entry.shm_size,
         f"--cpus {limits.cpus:g}": limits.cpus,
         f"--pids-limit {limits.pids}": limits.pids,
     }
-    ports = [f"--publish {port}" for port in habitat.entry.ports]
+    ports = [f"--publish {port}" for port in published_ports(habitat)]
     return [*(flag for flag, wanted in flags.items() if wanted), *ports]
 
 

@@ -15,7 +15,13 @@ from phases.core.errors import Conflict, EngineError, HabitatError, StartError
 from phases.core.runtime import replacement
 from phases.core.runtime.carry import restored
 from phases.core.runtime.carry.difference import difference
-from phases.core.runtime.new_container import LABEL_HOME, ContainerChanged, check_mount_points, create_container
+from phases.core.runtime.new_container import (
+    LABEL_HOME,
+    ContainerChanged,
+    check_mount_points,
+    create_container,
+    is_gated,
+)
 from phases.core.runtime.own_containers import (
     LABEL_CARRIED_AT,
     LABEL_IMAGE_VOLUMES,
@@ -29,6 +35,7 @@ from phases.core.runtime.persistence.volumes import persistence_of, workspaces_o
 from phases.core.runtime.person import commit_author
 from phases.core.runtime.session import image_users, mount_warnings
 from phases.core.runtime.session.presence import STARTING, Presence
+from phases.core.runtime.stop import stop_container
 from phases.core.runtime.workspace import at_start
 
 if TYPE_CHECKING:
@@ -113,11 +120,24 @@ def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bo
         raise
 
 
+def _start_with_gate(project: Project, habitat: Habitat, container: Container) -> None:
+    if not is_gated(container):
+        project.engine.start(container.id)
+        return
+    from phases.core.network import gate  # imported late: many habitats have no allowlist
+
+    gate.start_behind(project, habitat, container)
+
+
 def start_if_stopped(project: Project, habitat: Habitat, container: Container) -> tuple[Container, bool]:
     """Start a container of an earlier start if it doesn't run. Return it, and whether it was running."""
     if not container.running:
         collect_replaced_files(project, habitat.name, container)  # the last session may have been killed
         _start(project, habitat, container, is_first=False)
+    elif is_gated(container):
+        from phases.core.network import gate  # imported late: many habitats have no allowlist
+
+        gate.ensure(project, habitat, container)
     return container, container.running
 
 
@@ -198,7 +218,7 @@ def _start_checked(project: Project, habitat: Habitat, container: Container, *, 
 
             entry_files.copy_into(project, habitat, container)
             check_links()  # a link may have been copied
-        project.engine.start(container.id)
+        _start_with_gate(project, habitat, container)
     except PortRefused as error:
         from phases.core.runtime.container_errors import port_error  # imported late: most starts succeed
 
@@ -223,5 +243,5 @@ def _start_checked(project: Project, habitat: Habitat, container: Container, *, 
     try:
         host_mounts.check(habitat)  # a path may have been replaced while the engine mounted it
     except HabitatError:
-        project.engine.stop(container.id)
+        stop_container(project, container)
         raise

@@ -196,11 +196,19 @@ def _remove_images(project: Project, name: str) -> int:
 
 def _sweep(project: Project, name: str) -> None:
     """Remove what was kept for the containers: images that a build has replaced, and records of their secrets."""
+    if not own_containers.containers(project, name):
+        _remove_proxy(project, name)
     fingerprints.sweep(project.state_folder(name), project.engine)
     carried.sweep(project, name)
     if project.store.has_untagged(name):
         with exclusive(project, name):
             pass  # taking the lock removes them
+
+
+def _remove_proxy(project: Project, name: str) -> None:
+    from phases.core.network import proxy  # imported late: many habitats have no allowlist
+
+    proxy.remove(project, name)
 
 
 def _is_current(current: str, container: Container) -> bool:

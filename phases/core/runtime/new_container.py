@@ -9,10 +9,11 @@ from msgspec.structs import asdict
 from phases.core.cache import host_mounts
 from phases.core.cache.host_mounts import mounts_of
 from phases.core.container import root_environment, safe_paths
-from phases.core.container.main_process import main_process, restrictions
+from phases.core.container.main_process import main_process, published_ports, restrictions
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.confinement.restrictions import NO_NETWORK
 from phases.core.engine.types import Tmpfs
+from phases.core.entry_settings import ALLOWLIST
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.own_containers import marks
@@ -35,6 +36,9 @@ LABEL_RESTRICTIONS = "habitat.confinement"
 
 #: The label with a container's limits, in full. Containers of earlier versions have none.
 LABEL_LIMITS = "habitat.limits"
+
+# The part of LABEL_RESTRICTIONS of a container that has a gate.
+_GATED = "network=gate"
 
 # Bytes of the main process's output that the engine keeps.
 _LOG_BYTES = 32_000_000
@@ -150,7 +154,7 @@ def _create(
             mounts=mounts,
             hostname=habitat.name[:63],
             restrictions=restrictions(habitat),
-            ports=habitat.entry.ports,
+            ports=published_ports(habitat),
             log_bytes=_LOG_BYTES,
             # The init of a habitat ends at TERM. A STOPSIGNAL of the image is meant for the image's own command.
             stop_signal="" if habitat.entry.init_command.strip() else "SIGTERM",
@@ -171,7 +175,7 @@ def _create(
 
 def _proxies_of_init_command(engine: Engine, habitat: Habitat) -> dict[str, str]:
     """Return the proxies for the main process. Every other command gets those of the time when it begins."""
-    return root_environment.proxies(engine, habitat) if habitat.entry.init_command else {}
+    return root_environment.proxies_of_running(engine, habitat) if habitat.entry.init_command else {}
 
 
 def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
@@ -188,11 +192,17 @@ def _labels(habitat: Habitat, env: Mapping[str, str]) -> dict[str, str]:
 def restrictions_label(habitat: Habitat) -> str:
     """Return the value of LABEL_RESTRICTIONS."""
     its = restrictions(habitat)
-    own = {"privileges": its.privileges, "network": its.network != NO_NETWORK}
-    values = {**own, **asdict(habitat.entry.limits), "shm": its.shm}
+    network = _GATED if habitat.entry.network == ALLOWLIST else f"network={its.network != NO_NETWORK:g}"
+    values = {**asdict(habitat.entry.limits), "shm": its.shm}
     # Containers of versions without shm_size have no such part, and need no replacement.
     limits = [f"{key}={value:g}" for key, value in values.items() if key != "shm" or value]
-    return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
+    limits = [f"privileges={its.privileges:g}", network, *limits]
+    return " ".join([*limits, *(f"port={port}" for port in sorted(published_ports(habitat)))])
+
+
+def is_gated(container: Container) -> bool:
+    """Return whether a container has no network of its own, but a gate."""
+    return _GATED in container.labels.get(LABEL_RESTRICTIONS, "").split()
 
 
 def limits_label(habitat: Habitat) -> str:

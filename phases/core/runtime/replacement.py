@@ -28,7 +28,7 @@ from phases.core.runtime.own_containers import (
 )
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.session.presence import REPLACED, STOPPED, Presence
-from phases.core.runtime.stop import describe_users
+from phases.core.runtime.stop import describe_users, stop_container
 from phases.core.runtime.workspace import record
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def make_way(project: Project, habitat: Habitat, old: Container) -> None:
 
         secrets_over_restart.remember(project, old)
         presence.note(old.id, STOPPED)
-        project.engine.stop(old.id)
+        stop_container(project, old)
     collect_replaced_files(project, habitat.name, old)
 
 

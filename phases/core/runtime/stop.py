@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core import command_form, events
 from phases.core.errors import Conflict, NotFound
 from phases.core.runtime import own_containers
+from phases.core.runtime.new_container import is_gated
 from phases.core.runtime.own_containers import container_name, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of
@@ -42,7 +43,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
                 used.append(f"{container.name} stays running: it is in use by {users}")
                 continue
             collect_replaced_files(project, name, container)
-            project.engine.stop(container.id)
+            stop_container(project, container)
             presence.forget(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
             texts.append(f"{container.name} is stopped" + (f"; it was in use by {users}" if users else ""))
@@ -50,6 +51,15 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
         project.bus.emit(events.Notice(name, text))
     if used:
         raise Conflict("; ".join(used), remedy=f"`{command_form.verb('stop', name)} --force` stops it anyway")
+
+
+def stop_container(project: Project, container: Container) -> None:
+    """Stop a container of a habitat, and its gate. It is no error if it doesn't run."""
+    project.engine.stop(container.id)
+    if is_gated(container):
+        from phases.core.network import gate  # imported late: many habitats have no allowlist
+
+        gate.close(project, container)
 
 
 def _running(project: Project, name: str) -> list[Container]:
@@ -98,7 +108,7 @@ def stop_if_unused(project: Project, name: str, container: Container, *, own_exe
     try:
         # While this holds the lock, no session of another clone enters, and commands of those inside are counted.
         if is_last and lock.try_acquire(LOCK_TIMEOUT) and engine.running_execs(container.id) <= own_execs:
-            engine.stop(container.id)
+            stop_container(project, container)
             project.bus.emit(events.ContainerStopped(name, container.name))
             return True
     except NotFound:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from phases.core.config.mounts import read_paths
 from phases.core.config.mounts.mountable_paths import OWN_FOLDER, in_home, overlap, within
 from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
+from phases.core.entry_settings import ALLOWLIST
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.problems import Problems
@@ -35,7 +36,7 @@ _MOUNTED = (SECRETS_FOLDER, "/run/ssh-agent")
 
 
 def check(habitat: Habitat) -> None:
-    """Refuse what the build would write into a volume, and what it would read from a writable one.
+    """Refuse what the build would write into a volume, what it would read from a writable one, and what lifts a limit.
 
     The build checks the paths that only the image decides: those below ~, and those behind links. Raises ConfigError.
     """
@@ -46,6 +47,10 @@ def check(habitat: Habitat) -> None:
     _check_engine_files(habitat, problems)
     _check_entry_files(habitat, problems)
     read_paths.check(habitat, problems)
+    if habitat.entry.network == ALLOWLIST:
+        from phases.core.config.entry import hosts  # imported late: many habitats have no allowlist
+
+        hosts.check(habitat, problems)
     problems.raise_all()
 
 

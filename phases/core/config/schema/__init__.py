@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 from phases.core.config import names
-from phases.core.config.schema.entry import BuildKeys, EntryKeys, LimitsKeys, PersistKeys, ReadyKeys
+from phases.core.config.schema.entry import BuildKeys, EntryKeys, LimitsKeys, NetworkKeys, PersistKeys, ReadyKeys
 from phases.core.config.schema.mapping import Mapping, key, one_of, whole
 from phases.core.config.schema.sections import (
     MODE,
@@ -43,6 +43,7 @@ __all__ = [
     "HookKeys",
     "InstructionKeys",
     "LimitsKeys",
+    "NetworkKeys",
     "PersistKeys",
     "ReadyKeys",
     "RepoKeys",

@@ -10,7 +10,7 @@ from phases.core.config import names, units
 from phases.core.config.schema.mapping import Mapping, key, one_of, whole
 from phases.core.config.schema.sections import EntryFileKeys  # noqa: TC001 (msgspec reads annotations)
 
-#: The values of `entry.network`. A mapping is reserved for a list of hosts that may be reached.
+#: The values of `entry.network` that are words.
 NETWORKS = ("bridge", "none")
 
 
@@ -30,6 +30,17 @@ class ReadyKeys(Mapping, kw_only=True, frozen=True):
     command: Annotated[str, key("Runs as USER in WORKDIR, with the secrets of a start.")]
     interval: Annotated[str, key("From the end of one try to the next. Default: 1s.")] = ""
     timeout: Annotated[str, key("Of all tries; then the start fails. Default: 60s.")] = ""
+
+
+class NetworkKeys(Mapping, kw_only=True, frozen=True):
+    """The hosts that a running habitat may reach, and no others: see docs/network.md."""
+
+    allow: Annotated[
+        list[str], key("Hosts: example.org, *.example.org, example.org:8443; ports 443 and 80 where none is given.")
+    ] = []
+    learn: Annotated[
+        bool, key("true allows each host, and notes it: `habitat network NAME --as-config` prints the list.")
+    ] = False
 
 
 class PersistKeys(Mapping, kw_only=True, frozen=True):
@@ -53,7 +64,13 @@ class EntryKeys(Mapping, kw_only=True, frozen=True):
         str,
         key("Runs at a start, as USER in WORKDIR; $$ leaves a variable to the shell there. Default: a shell."),
     ] = ""
-    network: Annotated[str, key("Default: bridge.", pattern=one_of(NETWORKS), examples=[*NETWORKS])] = ""
+    network: Annotated[
+        Annotated[str, msgspec.Meta(extra_json_schema={"pattern": one_of(NETWORKS)})] | NetworkKeys,
+        key("bridge, none, or the hosts that may be reached: `{allow: [example.org]}`. Default: bridge."),
+    ] = ""
+    hosts: Annotated[
+        list[str], key("Hosts that what is installed here needs: allowed where `network` names hosts, else no matter.")
+    ] = []
     ports: Annotated[
         list[str],
         key("On 127.0.0.1 unless an address is given: 3000, 8080:3000, 0.0.0.0:9000:9000; 0:3000 picks a free one."),

@@ -17,7 +17,7 @@ from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.session.attach import SHELL, run_shell
 from phases.core.runtime.session.open import open_session
 from phases.core.runtime.session.presence import Presence
-from phases.core.runtime.stop import describe_users
+from phases.core.runtime.stop import describe_users, stop_container
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -115,7 +115,7 @@ def _stop(project: Project, name: str, current: Container) -> None:
         stop = command_form.verb("stop", name)
         raise Conflict(f"{current.name} is in use by {users}", where=name, remedy=f"end that, or `{stop} --force`")
     collect_replaced_files(project, name, current)
-    project.engine.stop(current.id)
+    stop_container(project, current)
 
 
 def _rename(project: Project, current: Container) -> str:

@@ -9,7 +9,7 @@ from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime.carry.changes import LABEL_CHANGES, changes_since_build, unkept_changes
-from phases.core.runtime.new_container import ContainerChanged
+from phases.core.runtime.new_container import ContainerChanged, is_gated
 from phases.core.runtime.own_containers import LABEL_CARRIED, LABEL_IMAGE_VOLUMES
 
 if TYPE_CHECKING:
@@ -98,6 +98,10 @@ def image_volumes(container: Container) -> list[VolumeMount]:
 
 def remove_container(project: Project, container: Container) -> None:
     """Remove a container of a habitat, with the volumes of its image's VOLUMEs that no other container has."""
+    if is_gated(container):
+        from phases.core.network import gate  # imported late: many habitats have no allowlist
+
+        gate.close(project, container)
     project.engine.remove(container.id)
     for volume in container.labels.get(LABEL_IMAGE_VOLUMES, "").split():
         with suppress(Conflict):

@@ -19,7 +19,7 @@ from phases.core.runtime.own_containers import (
 from phases.core.runtime.persistence import unkept
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.session.presence import Presence
-from phases.core.runtime.stop import describe_users
+from phases.core.runtime.stop import describe_users, stop_container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def _report_aside(project: Project, name: str, old: Container, aside: str, reaso
     if old.running and describe_users(project, presence, old):
         text += ", and is still in use"
     else:
-        project.engine.stop(old.id)
+        stop_container(project, old)
         shell, restore = command_form.verb("shell", name, "--aside"), command_form.verb("restore", name)
         text += f": `{shell}` opens a shell in it, `{restore}` makes it the habitat's again, "
         text += f"`{command_form.verb('prune', name)}` removes such containers, after asking"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.container import listeners
 from phases.core.errors import HabitatError
+from phases.core.runtime.new_container import is_gated
 
 if TYPE_CHECKING:
     from phases.core.runtime.session.session import Session
@@ -37,6 +38,8 @@ def warn_of_unreachable(session: Session) -> None:
 
 
 def _unreachable(session: Session) -> set[tuple[str, int]]:
+    if is_gated(session.container):
+        return set()  # the gate reaches servers on 127.0.0.1
     published = {(port.protocol, port.inside) for port in session.ports}
     return published & listeners.only_on_loopback(session.project.engine, session.container.id) if published else set()
 

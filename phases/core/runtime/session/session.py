@@ -14,6 +14,7 @@ from phases.core.container.init_process import container_ended
 from phases.core.container.users import UserDatabase
 from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
+from phases.core.runtime.new_container import is_gated
 from phases.core.runtime.session.hang_up import VARIABLE, end_commands
 from phases.core.secrets.delivery import variables
 
@@ -130,13 +131,19 @@ class Session(Struct):
         """The environment of a command beside the container's, which is made for root."""
         image_env = root_environment.for_user(self.container.labels, self.habitat, self.users, self.user)
         guard_env = {VARIABLE: self.guard.session_id} if self.guard else {}
-        proxies = root_environment.proxies(self.project.engine, self.habitat)
+        proxies = root_environment.proxies_of_running(self.project.engine, self.habitat)
         return {**image_env, **proxies, **self.extra_env, **variables(self.secrets), **guard_env}
 
     @property
     def ports(self) -> tuple[Port, ...]:
         """The published ports, with the numbers that the engine chose."""
-        current = self.project.engine.container(self.container.id) if self.habitat.entry.ports else None
+        if not self.habitat.entry.ports:
+            return ()
+        if is_gated(self.container):
+            from phases.core.network import proxy  # imported late: many habitats have no allowlist
+
+            return proxy.published(self.project, self.habitat.name)
+        current = self.project.engine.container(self.container.id)
         return current.ports if current else ()
 
     def _report_memory(self, code: int) -> None:

@@ -23,8 +23,8 @@ _PORT = re.compile(
 _MAX_PORT = 65_535
 
 
-def ports(scope: Scope, texts: Iterable[str], network: str) -> tuple[Port, ...]:
-    """Return the ports in order. Collects errors; raises ConfigError if `network`, the habitat's, is none."""
+def ports(scope: Scope, texts: Iterable[str], network: object) -> tuple[Port, ...]:
+    """Return the ports in order. Collects errors; raises ConfigError if `network`, the habitat's key, is none."""
     earlier: list[Port] = []
     key = ("entry", "ports")
     published = scope.each(key, texts, lambda i, text: _published(scope, text, earlier, *key, i))

@@ -1,0 +1,1 @@
+"""The values below `entry:` that take a module of their own."""

@@ -1,0 +1,95 @@
+"""The gate of a habitat's container: the container in its network namespace that leads to the proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core.container.gate_variables import PORT
+from phases.core.engine.confinement.restrictions import Restrictions, network_of
+from phases.core.engine.types import Tmpfs
+from phases.core.errors import Conflict, HabitatError, NotFound, StartError
+from phases.core.network import proxy
+from phases.core.network.proof import missed, prove
+from phases.core.network.proxy import LABEL_OF, PROGRAMS
+
+if TYPE_CHECKING:
+    from phases.core.engine.types import Container, ImageConfig
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+# The label of a gate: the id of the container whose network it shares.
+_LABEL_FOR = "habitat.gate"
+
+# The user "nobody" of the image.
+_USER = "65534"
+
+_MEMORY, _PIDS = 128 << 20, 32
+
+
+def start_behind(project: Project, habitat: Habitat, container: Container) -> None:
+    """Start a container of the habitat, and open its gate. If that fails, the container doesn't run.
+
+    Raises:
+        PortRefused: A port can't be published.
+        HabitatError: The container, its gate or the proxy can't be started, or the proof fails.
+    """
+    config = proxy.start(project, habitat)
+    project.engine.start(container.id)
+    try:
+        _open(project, habitat, container, config)
+    except HabitatError:
+        project.engine.stop(container.id, grace=1)
+        close(project, container)
+        raise
+
+
+def ensure(project: Project, habitat: Habitat, container: Container) -> None:
+    """Let a running container have a gate, and the proxy the rules of today's config. Raises HabitatError."""
+    config = proxy.start(project, habitat)
+    if not any(gate.running for gate in _gates_of(project, container)):
+        _open(project, habitat, container, config)
+
+
+def _open(project: Project, habitat: Habitat, container: Container, config: ImageConfig) -> None:
+    _remove_gates(project, container)  # one of an earlier start is in a namespace that is no more
+    engine, engine_name = project.engine, project.names.of(habitat.name)
+    try:
+        gate = engine.create(
+            config.id,
+            f"habitat-{engine_name}--gate-{container.id[:12]}",
+            (f"{PROGRAMS}/gate.sh", str(PORT), *(str(port.inside) for port in habitat.entry.ports)),
+            labels={LABEL_OF: engine_name, _LABEL_FOR: container.id, **project.identity.labels},
+            mounts=(proxy.volume(engine_name, project), Tmpfs("/state", "mode=1777,size=1m")),
+            restrictions=Restrictions(
+                privileges=False, capabilities=False, read_only=True, memory=_MEMORY, pids=_PIDS,
+                network=network_of(container.id),
+            ),
+            user=_USER,
+        )  # fmt: skip
+        engine.start(gate)
+        proofs = prove(engine, gate, learns=habitat.entry.learns)
+    except (Conflict, NotFound) as error:
+        problem = f"the gate of {container.name} can't be opened ({error.message})"
+        raise StartError(problem, where=habitat.name, remedy="run the same command again") from error
+    if problems := missed(proofs):
+        log = " / ".join(engine.logs(gate, 2))
+        problem = f"its network doesn't hold: {', '.join(problems)}" + (f" ({log})" if log else "")
+        raise StartError(problem, where=habitat.name, remedy="see docs/network.md, or write another entry.network")
+
+
+def close(project: Project, container: Container) -> None:
+    """Remove the gate of a container, and stop the habitat's proxy unless another container needs it."""
+    for habitat in {gate.labels[LABEL_OF] for gate in _remove_gates(project, container)}:
+        if not proxy.gates(project, habitat):
+            proxy.stop(project, habitat)
+
+
+def _remove_gates(project: Project, container: Container) -> list[Container]:
+    gates = _gates_of(project, container)
+    for gate in gates:
+        project.engine.remove(gate.id)
+    return gates
+
+
+def _gates_of(project: Project, container: Container) -> list[Container]:
+    return project.engine.containers(label=f"{_LABEL_FOR}={container.id}")
