@@ -29,8 +29,7 @@ from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
 
 from phases.core.container import init_process, memory_limit, side_effects
-from phases.core.engine.carrying.limits import ContainerLimits
-from phases.core.engine.confinement.restrictions import UNCONFINED, Restrictions
+from phases.core.engine.confinement.restrictions import UNCONFINED, ContainerLimits, Restrictions
 from phases.core.engine.docker_api.api import refusal
 from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.engine.types import (
@@ -50,6 +49,7 @@ from phases.core.engine.types import (
     VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
+from phases.core.network import proxy
 from phases.core.runtime.persistence import collect as persistence_collect
 from phases.core.runtime.persistence import fill as persistence_fill
 from phases.core.runtime.session import hang_up
@@ -424,7 +424,7 @@ class FakeEngine:
         target = self._container(container)
         target.published = self._publish(target)
         target.running, target.since = True, datetime.now(UTC)
-        if target.command == init_process.IDLE_FOR_PROBE:
+        if target.command == init_process.IDLE_FOR_PROBE or target.command[0].startswith(proxy.PROGRAMS):
             return
         command = Command(target, target.command, "root", target.workdir, {})
         try:

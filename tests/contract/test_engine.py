@@ -29,8 +29,7 @@ from tls_engine import TlsEngine
 from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.side_effects import SideEffectProbe
 from phases.core.engine import select
-from phases.core.engine.carrying.limits import ContainerLimits
-from phases.core.engine.confinement.restrictions import Restrictions, network_of
+from phases.core.engine.confinement.restrictions import ContainerLimits, Restrictions, network_of
 from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.podman_api.client import Podman
 from phases.core.engine.timeouts import ResponseTimeout
@@ -882,6 +881,7 @@ def test_container_may_have_no_right_and_the_network_of_another(target: EngineUn
     assert printed.split() == ["Uid:", *["13"] * 4, "CapBnd:", "0" * 16, "1777"]
     assert code != 0
     assert "Read-only file system" in problem
+    target.engine.remove(container)  # Podman removes none that another one depends on
 
 
 def test_changed_bytes_are_those_of_files_beyond_image(target: EngineUnderTest) -> None:

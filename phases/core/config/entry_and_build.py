@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING
 
 from phases.core.config import schema, units
-from phases.core.config.entry.ports import ports
 from phases.core.config.mounts import persist
 from phases.core.config.schema.entry import NETWORKS
 from phases.core.config.units import DAY
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from phases.core.config.scope import Scope
     from phases.core.entry_settings import EntryVariable, HostRule
+    from phases.core.port import Port
 
 # Bytes of one Dockerfile instruction that the engine accepts in a commit; entry.command is a part of one.
 _MAX_INSTRUCTION = 65_000
@@ -36,7 +36,7 @@ def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
         lambda: _ready(scope, entry.ready),
         lambda: _command(scope, entry.command),
         lambda: _network(scope, entry.network),
-        lambda: ports(scope, entry.ports, entry.network),
+        lambda: _ports(scope, entry),
         lambda: _hosts(scope, entry),
         lambda: _limits(scope, entry.limits, "entry", "limits"),
         lambda: persist.paths(scope, entry.persist),
@@ -148,6 +148,14 @@ def workspace(scope: Scope, word: str) -> str:
         rule, remedy = " or ".join(WORKSPACES), "write image for a habitat without a volume for WORKDIR"
         scope.problems.add(scope.wrong_value(repr(word), rule, remedy, "workspace"))
     return word or WORKSPACES[0]
+
+
+def _ports(scope: Scope, entry: schema.EntryKeys) -> tuple[Port, ...]:
+    if not entry.ports:
+        return ()
+    from phases.core.config.entry.ports import ports  # imported late: most habitats publish none
+
+    return ports(scope, entry.ports, entry.network)
 
 
 def _hosts(scope: Scope, entry: schema.EntryKeys) -> tuple[HostRule, ...]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from phases.core.engine.carrying.limits import ContainerLimits
+    from phases.core.engine.confinement.restrictions import ContainerLimits
     from phases.core.port import Port
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from phases.core.engine.carrying.limits import ContainerLimits
+    from phases.core.engine.confinement.restrictions import ContainerLimits
 
 
 class Carrying(Protocol):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.engine.carrying.limits import ContainerLimits
+    from phases.core.engine.confinement.restrictions import ContainerLimits
 
 _LOADED = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from phases.core.engine.carrying.limits import ContainerLimits
+from phases.core.engine.confinement.restrictions import ContainerLimits
 from phases.core.engine.types import (
     Bind,
     Change,

@@ -11,7 +11,7 @@ from phases.core.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.engine.carrying.limits import ContainerLimits
+    from phases.core.engine.confinement.restrictions import ContainerLimits
 
 
 class PodmanCarrying(DockerCarrying):

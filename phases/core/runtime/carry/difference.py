@@ -11,7 +11,7 @@ from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_of
 from phases.core.config.mounts import workspaces
 from phases.core.container.main_process import main_process, restrictions
-from phases.core.engine.carrying.limits import ContainerLimits
+from phases.core.engine.confinement.restrictions import ContainerLimits
 from phases.core.json_types import dotted
 from phases.core.model import AGENT_FOLDER
 from phases.core.origin import with_places
