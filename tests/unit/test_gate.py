@@ -14,6 +14,7 @@ from phases.core.engine.confinement.restrictions import NO_NETWORK, network_of
 from phases.core.errors import HabitatError, StartError
 from phases.core.network import image as gate_image
 from phases.core.network import proxy, rules
+from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import stop as runtime_stop
 from phases.core.runtime.destroy import destroy
@@ -225,3 +226,20 @@ def test_dns_of_the_proxy_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_proxy_name_is_no_habitats() -> None:
     assert "--" in proxy.proxy_name("demo")
+
+
+@pytest.mark.guarantee("allowlist-holds-before-commands")
+def test_running_container_with_another_network_is_not_entered(demo: DemoProject, inside: Engine) -> None:
+    write(demo.root, "habitats/demo/config.yaml", config("bridge"))
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    own = demo.engine._container(CONTAINER).id
+    write(demo.root, "habitats/demo/config.yaml", config())
+    with pytest.raises(StartError, match=r"without the allowlist .*stop:demo"):
+        runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal())
+    assert inside.seen == []
+    start(demo)
+    assert demo.engine._container(CONTAINER).id != own, "its files are in a container behind a gate"
+    assert len(inside.seen) == 3
+    write(demo.root, "habitats/demo/config.yaml", config("bridge"))
+    start(demo)
+    assert inside.seen == [CONTAINER]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core.container.gate_variables import PORT
 from phases.core.engine.confinement.restrictions import Restrictions, network_of
 from phases.core.engine.types import Tmpfs
+from phases.core.entry_settings import ALLOWLIST
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.network import proxy
 from phases.core.network.proof import missed, prove
@@ -44,7 +45,12 @@ def start_behind(project: Project, habitat: Habitat, container: Container) -> No
 
 
 def ensure(project: Project, habitat: Habitat, container: Container) -> None:
-    """Let a running container have a gate, and the proxy the rules of today's config. Raises HabitatError."""
+    """Let a running container have a gate, and the proxy the rules of today's config. Raises HabitatError.
+
+    If the config has no allowlist any more, the container keeps what it has until it is made again.
+    """
+    if habitat.entry.network != ALLOWLIST:
+        return
     config = proxy.start(project, habitat)
     if not any(gate.running for gate in _gates_of(project, container)):
         _open(project, habitat, container, config)

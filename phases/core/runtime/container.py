@@ -11,6 +11,7 @@ from phases.core import command_form
 from phases.core.cache import host_mounts, image_labels
 from phases.core.container import safe_paths
 from phases.core.engine.types import PortRefused
+from phases.core.entry_settings import ALLOWLIST
 from phases.core.errors import Conflict, EngineError, HabitatError, StartError
 from phases.core.runtime import replacement
 from phases.core.runtime.carry import restored
@@ -131,6 +132,13 @@ def _start_with_gate(project: Project, habitat: Habitat, container: Container) -
 
 def start_if_stopped(project: Project, habitat: Habitat, container: Container) -> tuple[Container, bool]:
     """Start a container of an earlier start if it doesn't run. Return it, and whether it was running."""
+    if habitat.entry.network == ALLOWLIST and not is_gated(container):
+        verb = "stop" if container.running else "start"
+        raise StartError(
+            f"{container.name} has a network without the allowlist that entry.network asks for",
+            where=habitat.name,
+            remedy=f"`{command_form.verb(verb, habitat.name)}`, then run the same command again",
+        )
     if not container.running:
         collect_replaced_files(project, habitat.name, container)  # the last session may have been killed
         _start(project, habitat, container, is_first=False)

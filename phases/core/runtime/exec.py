@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core import command_form, events
 from phases.core.cache import image_labels
 from phases.core.errors import StartError
-from phases.core.runtime.container import ensure_running
+from phases.core.runtime.container import ensure_running, start_if_stopped
 from phases.core.runtime.own_containers import own_container
 from phases.core.runtime.session.attach import SHELL, run_in_tty, run_piped, run_shell
 from phases.core.runtime.session.open import open_session
@@ -71,7 +71,7 @@ def find_or_start(project: Project, habitat: Habitat, *, fresh: bool = False) ->
     """
     found = own_container(project, habitat.name)
     if found and found.running and not fresh:
-        return found, True
+        return start_if_stopped(project, habitat, found)
     image = project.assess(habitat.name).final or _outdated_image(project, habitat.name)
     return ensure_running(project, habitat, image=image, fresh=fresh)
 
