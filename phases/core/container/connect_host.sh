@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+#!/bin/bash
 # Connect standard input and output with a host, through the proxy of the gate. ssh runs it in bash, as its ProxyCommand.
 # $1: the host; $2: its port; $3: the port of the gate on 127.0.0.1.
 

@@ -1,8 +1,10 @@
 #!/bin/bash
-# shellcheck disable=SC2329 # the functions are called by `prove`
 # Prove that the network namespace of a habitat has no way out but the proxy. Runs in the gate.
 # $1: the port on 127.0.0.1 that leads to the proxy; $2: the seconds to wait for that; $3: `learns` if every host is
 # allowed. Standard output: a line for each proof, `ok` or `missed`, a tab, and what was looked for.
+
+# `prove` calls the functions.
+# shellcheck disable=SC2329
 
 status=0
 prove() { # $1: what is proved; $2...: the command that has to succeed
