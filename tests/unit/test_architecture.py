@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "scaffold": f"{BASICS} config",
     "trust": f"{BASICS} events",
     "project": f"{BASICS} phases config events engine secrets cache trust",
-    "network": f"{BASICS} phases events engine container cache project",
+    "network": f"{BASICS} phases config events engine container cache project",
     "build": f"{BASICS} phases config events engine container secrets cache project",
     "work": f"{BASICS} phases config events engine container cache project",
     "runtime": f"{BASICS} phases config events engine container secrets cache project network build work",

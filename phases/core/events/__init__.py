@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, field
 
 from phases.core.events.commits import BranchWritten, CommitsSent, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
+from phases.core.events.network import ConnectionBlocked, HostRequested
 from phases.core.events.work import ContainerHolds, ContainerWork
 
 if TYPE_CHECKING:
@@ -250,4 +251,6 @@ Event: TypeAlias = (
     | ContainerHolds
     | RepositoryChanged
     | CommitsSent
+    | HostRequested
+    | ConnectionBlocked
 )

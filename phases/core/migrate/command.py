@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import command_form, layout
 from phases.core.config import dockerfile as dockerfile_key
-from phases.core.config import loader, yaml_tree
+from phases.core.config import edit, loader, yaml_tree
 from phases.core.copied_files import DOCKERFILE_REST
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import atomic
@@ -108,7 +108,7 @@ def migrate(project: Project, name: str, build_args: Mapping[str, str], *, split
     conversion = Conversion(warnings=[_DOCKERFILE_WAITS] if files.converts and problems else [])
     if files.converts and not problems:
         conversion = _add_dockerfile(project, name, files, texts, Choices(build_args, splits))
-        text = config_text.dump(files.document)
+        text = edit.dump(files.document)
     return Migration(
         name=name,
         folder=files.folder,
@@ -255,6 +255,6 @@ def remove(project: Project, name: str) -> list[str]:
     (files.folder / "Dockerfile").unlink()
     if not dockerfile_key.file_name(value) and not (files.folder / ".dockerignore").exists():
         del files.document["dockerfile"]
-        atomic.write_if_changed(files.folder / "config.yaml", config_text.dump(files.document).encode())
+        atomic.write_if_changed(files.folder / "config.yaml", edit.dump(files.document).encode())
         removed.append("dockerfile: false")
     return removed

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from phases.core.config.schema.sections import SHARINGS
-from phases.core.errors import ConfigError
 from phases.core.migrate.result import escape_dollars
 
 if TYPE_CHECKING:
@@ -18,47 +16,6 @@ if TYPE_CHECKING:
 
 _HEAD = """`habitat migrate` made this from a Dockerfile. Each phase does what some of its instructions did,
 in an order that keeps their meaning."""
-
-
-def _yaml() -> Any:
-    # Imported here, since only `habitat migrate` needs it.
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1 << 20
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
-def document(text: str, shown: str) -> Any:
-    """Load a config.yaml with its comments.
-
-    Raises:
-        ConfigError: It is not YAML, or not a mapping.
-    """
-    from ruamel.yaml.comments import CommentedMap
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        config = _yaml().load(text)
-    except YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        problem = getattr(error, "problem", None) or "it can't be parsed"
-        remedy = "fix the line, then run the same command"
-        raise ConfigError(f"is not YAML: {problem}", where=f"{shown}:{line}", remedy=remedy) from error
-    if config is None:
-        config = CommentedMap()
-    if not isinstance(config, CommentedMap):
-        raise ConfigError("must be a mapping of keys to values", where=shown, remedy="see docs/config.md")
-    return config
-
-
-def dump(config: Any) -> str:
-    """Return the text of a config."""
-    stream = StringIO()
-    _yaml().dump(config, stream)
-    return stream.getvalue()
 
 
 def add(config: Any, conversion: Conversion, *, setup_is_list: bool | None) -> None:

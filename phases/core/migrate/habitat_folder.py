@@ -7,13 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core import layout
-from phases.core.config import older_form, yaml_tree
+from phases.core.config import edit, older_form, yaml_tree
 from phases.core.copied_files import DOCKERFILE_REST, MIGRATION_BACKUPS, NOT_IN_PHASE_6
 from phases.core.errors import ConfigError
 from phases.core.files import safe_open, tree
 from phases.core.files.dockerignore import dockerignore
 from phases.core.files.ignore import TOOL_FOLDERS, Ignore
-from phases.core.migrate import config_text
 from phases.core.migrate.older_form.convert import convert
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class HabitatFiles:
         # A build reads it in this way, so migrate refuses what a build refuses.
         tree = yaml_tree.load(path, layer="local", shown=shown)
         self.is_older = bool(older_form.keys(tree))
-        self.document = config_text.document((self.config or b"").decode(), shown)
+        self.document = edit.document((self.config or b"").decode(), shown)
         self.has_dockerfile = (self.folder / "Dockerfile").is_file()
         self.converts = self.has_dockerfile and "dockerfile" not in self.document
 
@@ -73,7 +72,7 @@ class HabitatFiles:
         """Convert the config from the form of claude-habitat. `document` is the new one then."""
         shown = f"{self.shown}/config.yaml"
         converted = convert((self.config or b"").decode(), shown, is_local=True)
-        self.document = config_text.document(converted.text, shown)
+        self.document = edit.document(converted.text, shown)
         self.converts = self.has_dockerfile and "dockerfile" not in self.document
         return converted
 

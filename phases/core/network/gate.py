@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core import command_form
 from phases.core.container.gate_variables import PORT
 from phases.core.engine.confinement.restrictions import Restrictions, network_of
 from phases.core.engine.types import Tmpfs
 from phases.core.entry_settings import ALLOWLIST
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.network import proxy
-from phases.core.network.proof import missed, prove
+from phases.core.network.proof import Proof, missed, prove
 from phases.core.network.proxy import LABEL_OF, PROGRAMS
 
 if TYPE_CHECKING:
@@ -81,6 +82,15 @@ def _open(project: Project, habitat: Habitat, container: Container, config: Imag
         log = " / ".join(engine.logs(gate, 2))
         problem = f"its network doesn't hold: {', '.join(problems)}" + (f" ({log})" if log else "")
         raise StartError(problem, where=habitat.name, remedy="see docs/network.md, or write another entry.network")
+
+
+def prove_again(project: Project, habitat: Habitat) -> list[Proof]:
+    """Run the proof of the habitat's running container again. Raises StartError if none has a gate."""
+    gates = [gate for gate in proxy.gates(project, project.names.of(habitat.name)) if gate.running]
+    if not gates:
+        remedy = f"`{command_form.verb('start', habitat.name)}` starts it"
+        raise StartError("no container of it runs behind a gate", where=habitat.name, remedy=remedy)
+    return [proof for gate in gates for proof in prove(project.engine, gate.id, learns=habitat.entry.learns)]
 
 
 def close(project: Project, container: Container) -> None:

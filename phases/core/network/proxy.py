@@ -9,14 +9,12 @@ from phases.core.engine.confinement.restrictions import Restrictions
 from phases.core.engine.types import Tmpfs, VolumeMount
 from phases.core.errors import Conflict, StartError
 from phases.core.files.tar import Archive
+from phases.core.network import allowed
 from phases.core.network.image import image
 from phases.core.network.rules import squid_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from phases.core.engine.types import Container, ImageConfig
-    from phases.core.entry_settings import HostRule
     from phases.core.model import Habitat
     from phases.core.port import Port
     from phases.core.project import Project
@@ -70,7 +68,7 @@ def start(project: Project, habitat: Habitat) -> ImageConfig:
         container_id, is_running = _create(project, habitat, config, name, setup), False
     else:
         container_id, is_running = container.id, container.running
-    _write_rules(project, container_id, habitat.entry.allow, learns=habitat.entry.learns)
+    _write_rules(project, container_id, habitat)
     if is_running:
         _reread(project, container_id)
     else:
@@ -97,19 +95,18 @@ def _create(project: Project, habitat: Habitat, config: ImageConfig, name: str, 
         raise StartError(f"the container name {name} is taken", where=habitat.name, remedy=remedy) from error
 
 
-def set_rules(project: Project, habitat: Habitat, rules: Iterable[HostRule], *, learns: bool = False) -> bool:
-    """Let the habitat's proxy follow other rules at once. Return False if it doesn't run."""
+def set_rules(project: Project, habitat: Habitat) -> None:
+    """Let the habitat's proxy follow the rules that count now, if it runs."""
     container = project.engine.container(proxy_name(project.names.of(habitat.name)))
-    if container is None or not container.running:
-        return False
-    _write_rules(project, container.id, rules, learns=learns)
-    _reread(project, container.id)
-    return True
+    if container and container.running:
+        _write_rules(project, container.id, habitat)
+        _reread(project, container.id)
 
 
-def _write_rules(project: Project, container: str, rules: Iterable[HostRule], *, learns: bool) -> None:
+def _write_rules(project: Project, container: str, habitat: Habitat) -> None:
+    text = squid_rules(allowed.rules_of(project, habitat), learns=habitat.entry.learns)
     with Archive() as archive:
-        archive.add("rules.conf", "file", 0o644, content=squid_rules(rules, learns=learns).encode())
+        archive.add("rules.conf", "file", 0o644, content=text.encode())
         project.engine.put_archive(container, GATE_FOLDER, archive.finish())
 
 

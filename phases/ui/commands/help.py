@@ -27,10 +27,10 @@ UNUSED = ("dumpdb", "reset-dep", "strace")
 #: All verbs and commands, in groups.
 GROUPS = {
     "Begin": ("init", "new", "migrate", "tabcompletion"),
-    "Live with it": ("start", "shell", "exec", "login", "stop", "restore", "trust"),
+    "Live with it": ("start", "shell", "exec", "login", "allow", "deny", "stop", "restore", "trust"),
     "Bring work home": ("changes", "fetch", "take", "send"),
     "Build": ("build", "rebuild", "test-layer", "debug", "forget", "clean"),
-    "Look": ("status", "plan", "logs", "list", "info", "schema", "help"),
+    "Look": ("status", "plan", "logs", "network", "list", "info", "schema", "help"),
     "Leave": ("prune", "destroy", "eject"),
 }
 
@@ -145,7 +145,8 @@ def own_options(command: Any) -> list[CmdOption]:
 def _page_of_verb(verb: Verb) -> str:
     options = [CmdOption(option) for option in verb.OPTIONS]
     shown = " ".join(f"[--{option.long}{_value(option)}]" for option in options)
-    words = [shown, "-- COMMAND [ARG …]"] if verb.WORDS else [shown]
+    more = {"COMMAND": "-- COMMAND [ARG …]"}.get(str(verb.WORDS), verb.WORDS)
+    words = [shown, str(more)] if more else [shown]
     names = "NAME" if verb.WORDS else "[NAME …]"
     word = verb.EXAMPLE[0]
     usage = command_form.command(word, names, *filter(None, words))

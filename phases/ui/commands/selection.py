@@ -130,7 +130,7 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
         if verb.WORDS:
             if not any(word != "--" for word in rest[:2]):
                 example = command_form.verb(verb.NAME, printable(habitat), *verb.EXAMPLE[1:])
-                raise InvalidCommand(f"{verb.NAME} needs a command, as in `{example}`")
+                raise InvalidCommand(f"{verb.NAME} needs a {str(verb.WORDS).lower()}, as in `{example}`")
             return  # the words that follow belong to it
         if verb is start:
             start.check(habitat, detach=options["detach"], cmd=options["cmd"])

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from phases.core import events
 from phases.core.events.commits import BranchWritten, CommitsSent, RepositoryChanged
 from phases.core.events.json_event import JsonEvent
+from phases.core.events.network import ConnectionBlocked, HostRequested
 from phases.core.events.work import ContainerHolds, ContainerWork
 
 SCHEMA_VERSION = 1
@@ -219,6 +220,8 @@ RECORDS: tuple[type[JsonEvent], ...] = (
     BranchWritten,
     RepositoryChanged,
     CommitsSent,
+    HostRequested,
+    ConnectionBlocked,
     events.Line,
 )
 

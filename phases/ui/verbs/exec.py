@@ -13,7 +13,7 @@ EXAMPLE = ("exec", "--", "make", "test")
 BUILDS = False
 HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = ()
-WORDS = True
+WORDS = "COMMAND"
 PIPES = True
 
 

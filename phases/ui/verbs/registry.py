@@ -20,6 +20,7 @@ from phases.ui.verbs import (
     trust,
 )
 from phases.ui.verbs.commits import changes, fetch, send, take
+from phases.ui.verbs.network import allow, deny, network
 from phases.ui.verbs.set_aside import prune, restore
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ VERBS: tuple[Verb, ...] = (
     fetch,
     take,
     send,
+    network,
+    allow,
+    deny,
     stop,
     restore,
     prune,

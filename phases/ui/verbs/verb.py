@@ -61,8 +61,8 @@ class Verb(Protocol):
         """Its options, in doit's form for `params`."""
 
     @property
-    def WORDS(self) -> bool:  # noqa: N802
-        """Return whether the words behind the task on the command line belong to it."""
+    def WORDS(self) -> bool | str:  # noqa: N802
+        """Return what the words behind the task on the command line are called that belong to it; False for none."""
 
     @property
     def PIPES(self) -> bool | str:  # noqa: N802

@@ -31,7 +31,7 @@ answer() { # $1: the port; $2: the first line of a request. Prints the status of
     line=${line#* }
     echo "${line%% *}"
 }
-refused() { [[ $(answer "$1" "CONNECT proof-$RANDOM$RANDOM.example.org:443" 2>/dev/null) == 403 ]]; }
+refused() { [[ $(answer "$1" "CONNECT proof-$RANDOM$RANDOM.gate.habitat:443" 2>/dev/null) == 403 ]]; }
 answered() {
     local tries=$(($2 * 20))
     until [[ $(answer "$1" "GET http://gate.habitat/" 2>/dev/null) == 200 ]]; do

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from phases.core import events
 from phases.core.cache import host_mounts
 from phases.core.config.mounts.uid import uid_warning
 from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
-from phases.core.runtime.new_container import ContainerChanged
+from phases.core.runtime.new_container import ContainerChanged, is_gated
 from phases.core.runtime.own_containers import container_name
 from phases.core.runtime.person import commit_author
 from phases.core.runtime.replacement import give_up, put_in_place
@@ -103,6 +104,7 @@ class _SessionSteps(Struct):
     fresh: bool
     skip_delay_if_running: bool
     stays_aside: bool = False
+    begun: float = field(default_factory=time.time)
 
     def enter(self) -> None:
         session, project, name = self.session, self.session.project, self.session.habitat.name
@@ -218,6 +220,10 @@ class _SessionSteps(Struct):
     def _exit(self) -> None:
         session = self.session
         self._close_companions()
+        if is_gated(session.container):
+            from phases.core.network import blocked  # imported late: many habitats have no allowlist
+
+            blocked.report(session.project, session.habitat.name, self.begun)
         with self.presence.leaving() as end:
             session.release_claim()
             is_stopped = not end.keep_running and stop_if_unused(

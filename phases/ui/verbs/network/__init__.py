@@ -1,0 +1,1 @@
+"""The verbs about the hosts that a habitat may reach."""

@@ -1,0 +1,178 @@
+"""What the log of a proxy tells, whatever a habitat makes it write, and what a person changes after a look at it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_gate import CONTAINER, PROXY, Engine, config, start
+from unit_helpers import built_demo, write
+
+from phases.core.errors import ConfigError, StartError
+from phases.core.network import access_log, allowed
+from phases.core.network.access_log import AccessLog
+from phases.ui.network import table
+from phases.ui.verbs.network import allow as allow_verb
+from phases.ui.verbs.network import deny as deny_verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unit_helpers import DemoProject
+
+
+def line(host: str = "a.org", **more: Any) -> bytes:
+    fields = {"t": 1796086359.25, "host": host, "port": "443", "verdict": "TCP_TUNNEL", "status": 200, **more}
+    return json.dumps(fields).encode() + b"\n"
+
+
+def rows(data: bytes) -> list[tuple[str, int, bool, int]]:
+    log = AccessLog()
+    log.feed(data)
+    return [(row.host, row.port, row.allowed, row.count) for row in log.requests]
+
+
+def test_requests_are_counted_by_host_port_and_outcome() -> None:
+    data = line() + line("A.org", t=1796086999) + line(verdict="TCP_DENIED") + line(port="80", verdict="TCP_MISS")
+    assert rows(data) == [("a.org", 443, False, 1), ("a.org", 80, True, 1), ("a.org", 443, True, 2)]
+
+
+def test_proof_is_no_request() -> None:
+    assert rows(line("gate.habitat") + line("proof-1.gate.habitat", verdict="TCP_DENIED")) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\n\n", b"{}", b"{}\n", b"null\n", b"[1]\n", b"\xff\xfe\n", b'{"t":1,"host":"a"\n', line(port="x"),
+        line(t="x"), line(t=1e300), line(t=float("nan")), line(port="9" * 5000), b"x" * 1_000_000, b"WARNING: squid\n",
+        line().rstrip(), b'{"t":1,"host":' + b"[" * 5000 + b"\n", line(host=7),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_what_is_no_line_is_left_out(data: bytes) -> None:
+    log = AccessLog()
+    log.feed(data)
+    assert log.requests == []
+    assert len(log._partial) <= access_log._LONGEST
+    log.feed(b"\n" + line("after.org"))
+    assert "after.org" in [row.host for row in log.requests]
+
+
+def test_line_in_pieces_is_one() -> None:
+    log = AccessLog()
+    for byte in line() * 2:
+        log.feed(bytes([byte]))
+    assert [row.count for row in log.requests] == [2]
+
+
+def test_any_number_of_hosts_takes_little_memory() -> None:
+    log = AccessLog()
+    for number in range(access_log._MOST_HOSTS + 50):
+        log.feed(line(f"h{number}.org"))
+    assert (len(log.requests), log.others) == (access_log._MOST_HOSTS, 50)
+
+
+def test_later_lines_alone_count() -> None:
+    log = AccessLog(since=100)
+    log.feed(line("early.org", t=99.9) + line("late.org", t=100))
+    assert [row.host for row in log.requests] == ["late.org"]
+
+
+def test_entries_name_a_port_only_where_it_is_unusual() -> None:
+    log = AccessLog()
+    log.feed(line("b.org") + line("b.org", port="80") + line("a.org", port="22") + line("b.org", port="8443"))
+    assert access_log.names_of(log.requests) == ["a.org:22", "b.org", "b.org:8443"]
+
+
+def test_host_with_control_characters_reaches_no_terminal(demo: DemoProject) -> None:
+    log = AccessLog()
+    log.feed(line("\x1b]0;evil\x07.org", verdict="TCP_DENIED"))
+    habitat = demo.run_anew().habitat("demo")
+    shown = "".join(str(part) for part in table.parts("demo", log, allowed.Changes(), habitat, wrap=False))
+    assert "\x1b" not in shown
+    assert "evil" in shown
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> DemoProject:
+    return Engine().attach(built_demo(tmp_path, config().partition("\n")[2]))
+
+
+def rules(demo: DemoProject) -> str:
+    node = demo.engine._container(PROXY).files.find("/gate/rules.conf")
+    assert node
+    return node.content.decode()
+
+
+def run(verb: Any, demo: DemoProject, *words: str, save: bool = False) -> str:
+    project = demo.run_anew()
+    verb.run(project, "demo", words=list(words), save=save)
+    return demo.notices()[-1]
+
+
+def own_config(demo: DemoProject) -> str:
+    return (demo.root / "habitats/demo/config.yaml").read_text()
+
+
+def test_host_is_allowed_and_refused_for_now(demo: DemoProject) -> None:
+    start(demo)
+    before = own_config(demo)
+    assert "--save` keeps it" in run(allow_verb, demo, "new.org")
+    start(demo)
+    assert "new.org" in rules(demo)
+    run(deny_verb, demo, "example.org")
+    start(demo)
+    assert "example.org" not in rules(demo)
+    run(deny_verb, demo, "new.org")
+    run(allow_verb, demo, "example.org")
+    start(demo)
+    assert ("new.org" in rules(demo), "example.org" in rules(demo)) == (False, True)
+    assert own_config(demo) == before
+    assert allowed.read(demo.run_anew(), "demo") == allowed.Changes()
+    assert demo.engine._container(CONTAINER)
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        (
+            "# mine\nentry: {network: {allow: [a.org]}} # why\n",
+            "# mine\nentry: {network: {allow: [a.org, new.org]}} # why\n",
+        ),
+        (
+            "entry:\n  network:\n    allow:\n    - a.org  # why\n    # last\n",
+            "entry:\n  network:\n    allow:\n    - a.org  # why\n    - new.org\n    # last\n",
+        ),
+        (
+            "entry:\n  network:\n    allow:\n      - 'a.org'\n\nenv:\n  - X=1 # x\n",
+            "entry:\n  network:\n    allow:\n      - 'a.org'\n      - new.org\n\nenv:\n  - X=1 # x\n",
+        ),
+        ("entry: {network: {}}\n", "entry: {network: {allow: [new.org]}}\n"),
+    ],
+)  # fmt: skip
+def test_host_is_saved_with_all_comments(demo: DemoProject, text: str, after: str) -> None:
+    write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\n{text}")
+    assert "habitats/demo/config.yaml says so" in run(allow_verb, demo, "new.org", "--save")
+    saved = own_config(demo)
+    assert sorted(saved.splitlines()) == sorted(f"base_image: base:1\n{after}".splitlines())
+    assert "no config of this habitat has to change" in run(allow_verb, demo, "new.org", save=True)
+    run(deny_verb, demo, "new.org", "--save")
+    assert "new.org" not in own_config(demo)
+
+
+def test_host_of_another_layer_is_refused_for_now_and_its_line_told(tmp_path: Path) -> None:
+    write(tmp_path, "shared/config.yaml", "entry: {network: {allow: [team.org]}}\n")
+    demo = Engine().attach(built_demo(tmp_path, config().partition("\n")[2]))
+    with pytest.raises(ConfigError, match=r"shared/config.yaml:1: team.org is allowed by another config"):
+        run(deny_verb, demo, "team.org", "--save")
+    start(demo)
+    assert "team.org" not in rules(demo)
+
+
+def test_habitat_without_allowlist_allows_nothing(demo: DemoProject) -> None:
+    write(demo.root, "habitats/demo/config.yaml", config("bridge"))
+    with pytest.raises(StartError, match="it has no allowlist"):
+        run(allow_verb, demo, "new.org")
+    with pytest.raises(StartError, match="allow needs a host"):
+        run(allow_verb, demo)
