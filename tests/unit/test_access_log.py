@@ -89,7 +89,7 @@ def test_host_with_control_characters_reaches_no_terminal(demo: DemoProject) -> 
     log = AccessLog()
     log.feed(line("\x1b]0;evil\x07.org", verdict="TCP_DENIED"))
     habitat = demo.run_anew().habitat("demo")
-    shown = "".join(str(part) for part in table.parts("demo", log, allowed.Changes(), habitat, wrap=False))
+    shown = "".join(str(part) for part in table.parts("demo", log, allowed.HostChanges(), habitat, wrap=False))
     assert "\x1b" not in shown
     assert "evil" in shown
 
@@ -129,7 +129,7 @@ def test_host_is_allowed_and_refused_for_now(demo: DemoProject) -> None:
     start(demo)
     assert ("new.org" in rules(demo), "example.org" in rules(demo)) == (False, True)
     assert own_config(demo) == before
-    assert allowed.read(demo.run_anew(), "demo") == allowed.Changes()
+    assert allowed.read(demo.run_anew(), "demo") == allowed.HostChanges()
     assert demo.engine._container(CONTAINER)
 
 

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 _FILE = "network.json"
 
 
-class Changes(Struct):
+class HostChanges(Struct):
     """Entries in the form of `allow:` that count beside the config, until they are taken back."""
 
     allow: list[str] = []
     deny: list[str] = []
 
 
-def read(project: Project, name: str) -> Changes:
+def read(project: Project, name: str) -> HostChanges:
     """Return the changes for a habitat. A file that can't be read has none: less is allowed then."""
     try:
-        return msgspec.json.decode(_path(project, name).read_bytes(), type=Changes)
+        return msgspec.json.decode(_path(project, name).read_bytes(), type=HostChanges)
     except (OSError, msgspec.DecodeError):
-        return Changes()
+        return HostChanges()
 
 
 def _path(project: Project, name: str) -> Path:
@@ -54,7 +54,7 @@ def rules_of(project: Project, habitat: Habitat) -> list[HostRule]:
 
 
 def change(project: Project, habitat: Habitat, text: str, *, allow: bool, for_now: bool = True) -> HostRule:
-    """Allow or refuse a host. The running proxy follows at once.
+    """Allow or refuse a host. `proxy.set_rules` lets a running proxy follow.
 
     Args:
         project: The project.
@@ -70,8 +70,6 @@ def change(project: Project, habitat: Habitat, text: str, *, allow: bool, for_no
         ConfigError: The text is no host.
         StartError: The habitat has no allowlist.
     """
-    from phases.core.network import proxy  # imported late: rules can be read without it
-
     rule = parse(text)
     if habitat.entry.network != ALLOWLIST:
         remedy = f"write `network: {{allow: [{rule.text}]}}` below entry: in its config"
@@ -88,5 +86,4 @@ def change(project: Project, habitat: Habitat, text: str, *, allow: bool, for_no
     path = _path(project, habitat.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_if_changed(path, msgspec.json.encode(changes))
-    proxy.set_rules(project, habitat)
     return rule

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from phases.core.model import Habitat
     from phases.core.network.access_log import AccessLog, HostRequests
-    from phases.core.network.allowed import Changes
+    from phases.core.network.allowed import HostChanges
     from phases.core.network.proof import Proof
 
 _HEADS = ("host", "port", "", "requests", "first", "last")
@@ -34,7 +34,7 @@ def event(habitat: str, row: HostRequests) -> HostRequested:
     return HostRequested(habitat, _host(row), row.port, row.allowed, row.count, first, last)
 
 
-def parts(name: str, log: AccessLog, changes: Changes, habitat: Habitat, *, wrap: bool) -> Iterator[RenderableType]:
+def parts(name: str, log: AccessLog, changes: HostChanges, habitat: Habitat, *, wrap: bool) -> Iterator[RenderableType]:
     """Yield the table, and what a person can do. wrap: for a terminal, which has a width."""
     rows = [_row(row) for row in log.requests]
     if rows:
@@ -44,8 +44,8 @@ def parts(name: str, log: AccessLog, changes: Changes, habitat: Habitat, *, wrap
     if log.others:
         yield Text(f"… and {log.others} requests for other hosts", style="dim")
     if blocked := [row for row in log.requests if not row.allowed]:
-        command = f"{command_form.verb('allow', name)} {_host(blocked[0])}"
-        yield Text(f"\n{command}    allows the first one at once", style="dim")
+        command = f"`{command_form.verb('allow', name)} {_host(blocked[0])}`"
+        yield Text(f"\n{command} allows the first one at once", style="dim")
     if habitat.entry.learns:
         yield Text("\nlearn: true allows every host; --as-config prints what was reached as a list", style="dim")
     for text in changes.allow:

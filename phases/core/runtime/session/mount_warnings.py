@@ -1,10 +1,11 @@
-"""Warns, where a container is created, of folders of this machine in which USER can't work."""
+"""Warns of folders of this machine in which USER can't work, or that give more than is meant."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phases.core import events
+from phases.core.config.mounts.uid import uid_warning
 from phases.core.errors import HabitatError
 from phases.core.runtime.session.image_users import users_of_image
 
@@ -30,3 +31,13 @@ def warn(project: Project, habitat: Habitat, container: Container) -> None:
     maps = any(word in project.engine.address for word in _MAPPING)
     for text in live_mounts.warnings(habitat, uid, same_numbers=not maps):
         project.bus.emit(events.Notice(habitat.name, text, warning=True))
+
+
+def warn_of_config(project: Project, habitat: Habitat) -> None:
+    """Emit the warnings about the volumes and the uid of a config, before each session."""
+    if text := uid_warning(habitat):
+        project.bus.emit(events.Notice(habitat.name, text, warning=True))
+    for volume in habitat.volumes:
+        if volume.gives_root:
+            text = f"{volume.shown} gives every process in {habitat.name} root access to this machine"
+            project.bus.emit(events.Notice(habitat.name, text, warning=True))

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from phases.core import events
 from phases.core.cache import host_mounts
-from phases.core.config.mounts.uid import uid_warning
 from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.runtime.new_container import ContainerChanged, is_gated
 from phases.core.runtime.own_containers import container_name
 from phases.core.runtime.person import commit_author
 from phases.core.runtime.replacement import give_up, put_in_place
-from phases.core.runtime.session import entry_env, ready
+from phases.core.runtime.session import entry_env, mount_warnings, ready
 from phases.core.runtime.session.exit_guard import Guard
 from phases.core.runtime.session.held_secrets import session_secrets
 from phases.core.runtime.session.image_users import users_of_image
@@ -104,7 +102,6 @@ class _SessionSteps(Struct):
     fresh: bool
     skip_delay_if_running: bool
     stays_aside: bool = False
-    begun: float = field(default_factory=time.time)
 
     def enter(self) -> None:
         session, project, name = self.session, self.session.project, self.session.habitat.name
@@ -156,6 +153,10 @@ class _SessionSteps(Struct):
         session.extra_env = commit_author.variables(session) | entry_env.for_commands(
             project.engine, session.habitat, container, session.users, session.user
         )
+        if is_gated(container):
+            from phases.core.network import blocked  # imported late: many habitats have no allowlist
+
+            session.companions.append(blocked.BlockedReport(project, session.habitat.name))
         if session.habitat.entry.ssh_agent:
             from phases.core.runtime.person import lent_agent  # imported late: many habitats don't ask for it
 
@@ -220,10 +221,6 @@ class _SessionSteps(Struct):
     def _exit(self) -> None:
         session = self.session
         self._close_companions()
-        if is_gated(session.container):
-            from phases.core.network import blocked  # imported late: many habitats have no allowlist
-
-            blocked.report(session.project, session.habitat.name, self.begun)
         with self.presence.leaving() as end:
             session.release_claim()
             is_stopped = not end.keep_running and stop_if_unused(
@@ -244,7 +241,7 @@ class _SessionSteps(Struct):
 
 
 def _prepare_host(project: Project, habitat: Habitat) -> None:
-    _warn(project, habitat)
+    mount_warnings.warn_of_config(project, habitat)
     host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
     if habitat.entry.ssh_agent:
         from phases.core.runtime.person import agent_folder  # imported late: many habitats don't ask for it
@@ -255,12 +252,3 @@ def _prepare_host(project: Project, habitat: Habitat) -> None:
 def _report_wait(session: Session, holder: str) -> None:
     text = f"waiting for another run that stops {session.container.name} ({holder})"
     session.project.bus.emit(events.Notice(session.habitat.name, text))
-
-
-def _warn(project: Project, habitat: Habitat) -> None:
-    if text := uid_warning(habitat):
-        project.bus.emit(events.Notice(habitat.name, text, warning=True))
-    for volume in habitat.volumes:
-        if volume.gives_root:
-            text = f"{volume.shown} gives every process in {habitat.name} root access to this machine"
-            project.bus.emit(events.Notice(habitat.name, text, warning=True))

@@ -38,7 +38,7 @@ def run(project: Project, name: str, *, save: bool = False, words: Sequence[str]
 def change(project: Project, name: str, words: Sequence[str], *, allow: bool, save: bool) -> None:
     """Allow or refuse the hosts that a person named. Raises HabitatError."""
     from phases.core import command_form, events
-    from phases.core.network import allowed
+    from phases.core.network import allowed, proxy
     from phases.core.scaffold import host_lists
 
     verb = "allow" if allow else "deny"
@@ -49,6 +49,7 @@ def change(project: Project, name: str, words: Sequence[str], *, allow: bool, sa
     for host in hosts:
         habitat = project.habitat(name)
         rule = allowed.change(project, habitat, host, allow=allow)
+        proxy.set_rules(project, habitat)
         text = f"{rule.text} is {'allowed' if allow else 'refused'}"
         if save:
             place = host_lists.save(project.root, habitat, rule, allow=allow)
