@@ -11,11 +11,13 @@ from phases.core.engine.types import Tmpfs
 from phases.core.entry_settings import ALLOWLIST
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.network import proxy
+from phases.core.network.image import image
 from phases.core.network.proof import Proof, missed, prove
 from phases.core.network.proxy import LABEL_OF, PROGRAMS
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container, ImageConfig
+    from phases.core.errors import EngineError
     from phases.core.model import Habitat
     from phases.core.project import Project
 
@@ -35,14 +37,20 @@ def start_behind(project: Project, habitat: Habitat, container: Container) -> No
         PortRefused: A port can't be published.
         HabitatError: The container, its gate or the proxy can't be started, or the proof fails.
     """
-    config = proxy.start(project, habitat)
-    project.engine.start(container.id)
-    try:
-        _open(project, habitat, container, config)
-    except HabitatError:
-        project.engine.stop(container.id, grace=1)
-        close(project, container)
-        raise
+    from concurrent.futures import ThreadPoolExecutor  # imported late: it takes some milliseconds
+
+    config = image(project, habitat.name)
+    with ThreadPoolExecutor(1) as pool:  # the proxy starts meanwhile
+        proxy_start = pool.submit(proxy.start, project, habitat, config)
+        try:
+            project.engine.start(container.id)
+            gate = _create(project, habitat, container, config)
+            proxy_start.result()
+            _check(project, habitat, container, gate)
+        except HabitatError:
+            project.engine.stop(container.id, grace=1)
+            close(project, container)
+            raise
 
 
 def ensure(project: Project, habitat: Habitat, container: Container) -> None:
@@ -52,12 +60,14 @@ def ensure(project: Project, habitat: Habitat, container: Container) -> None:
     """
     if habitat.entry.network != ALLOWLIST:
         return
-    config = proxy.start(project, habitat)
+    config = image(project, habitat.name)
+    proxy.start(project, habitat, config)
     if not any(gate.running for gate in _gates_of(project, container)):
-        _open(project, habitat, container, config)
+        _check(project, habitat, container, _create(project, habitat, container, config))
 
 
-def _open(project: Project, habitat: Habitat, container: Container, config: ImageConfig) -> None:
+def _create(project: Project, habitat: Habitat, container: Container, config: ImageConfig) -> str:
+    """Create and start the gate of a running container. Return its id."""
     _remove_gates(project, container)  # one of an earlier start is in a namespace that is no more
     engine, engine_name = project.engine, project.names.of(habitat.name)
     try:
@@ -74,10 +84,23 @@ def _open(project: Project, habitat: Habitat, container: Container, config: Imag
             user=_USER,
         )  # fmt: skip
         engine.start(gate)
+    except (Conflict, NotFound) as error:
+        raise _not_opened(habitat, container, error) from error
+    return gate
+
+
+def _not_opened(habitat: Habitat, container: Container, error: EngineError) -> StartError:
+    problem = f"the gate of {container.name} can't be opened ({error.message})"
+    return StartError(problem, where=habitat.name, remedy="run the same command again")
+
+
+def _check(project: Project, habitat: Habitat, container: Container, gate: str) -> None:
+    """Raise StartError if the network of a container doesn't hold."""
+    engine = project.engine
+    try:
         proofs = prove(engine, gate, learns=habitat.entry.learns)
     except (Conflict, NotFound) as error:
-        problem = f"the gate of {container.name} can't be opened ({error.message})"
-        raise StartError(problem, where=habitat.name, remedy="run the same command again") from error
+        raise _not_opened(habitat, container, error) from error
     if problems := missed(proofs):
         log = " / ".join(engine.logs(gate, 2))
         problem = f"its network doesn't hold: {', '.join(problems)}" + (f" ({log})" if log else "")

@@ -10,7 +10,6 @@ from phases.core.engine.types import Tmpfs, VolumeMount
 from phases.core.errors import Conflict, StartError
 from phases.core.files.tar import Archive
 from phases.core.network import allowed
-from phases.core.network.image import image
 from phases.core.network.rules import squid_rules
 
 if TYPE_CHECKING:
@@ -50,14 +49,13 @@ def volume(habitat: str, project: Project) -> VolumeMount:
     return VolumeMount(f"habitat-{habitat}--gate", GATE_FOLDER, {LABEL_OF: habitat, **project.identity.labels})
 
 
-def start(project: Project, habitat: Habitat) -> ImageConfig:
-    """Let the habitat's proxy run with the rules and the ports of the config. Return its image.
+def start(project: Project, habitat: Habitat, config: ImageConfig) -> None:
+    """Let the habitat's proxy run with the rules and the ports of the config. config: that of its image.
 
     Raises:
         PortRefused: A port can't be published.
         HabitatError: It can't run.
     """
-    config = image(project, habitat.name)
     name = proxy_name(project.names.of(habitat.name))
     setup = " ".join([config.id, *map(str, sorted(habitat.entry.ports))])
     container = project.engine.container(name)
@@ -73,7 +71,6 @@ def start(project: Project, habitat: Habitat) -> ImageConfig:
         _reread(project, container_id)
     else:
         project.engine.start(container_id)
-    return config
 
 
 def _create(project: Project, habitat: Habitat, config: ImageConfig, name: str, setup: str) -> str:

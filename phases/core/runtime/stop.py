@@ -55,11 +55,17 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
 
 def stop_container(project: Project, container: Container) -> None:
     """Stop a container of a habitat, and its gate. It is no error if it doesn't run."""
-    project.engine.stop(container.id)
-    if is_gated(container):
-        from phases.core.network import gate  # imported late: many habitats have no allowlist
+    if not is_gated(container):
+        project.engine.stop(container.id)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # imported late: many habitats have no allowlist
 
-        gate.close(project, container)
+    from phases.core.network import gate
+
+    with ThreadPoolExecutor(1) as pool:  # the gate goes meanwhile
+        closing = pool.submit(gate.close, project, container)
+        project.engine.stop(container.id)
+        closing.result()
 
 
 def _running(project: Project, name: str) -> list[Container]:
