@@ -10,6 +10,9 @@ if [[ $code != 200 ]]; then
     echo "$1:$2 is not allowed: the gate answers $code" >&2
     exit 1
 fi
-cat <&3 &
-cat >&3
-kill $!
+# Ends when the host closes the connection. ssh itself ends this when it has ended.
+exec 4<&0
+cat <&4 >&3 &
+cat <&3
+kill $! 2>/dev/null
+exit 0
