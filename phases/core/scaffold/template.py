@@ -130,9 +130,10 @@ _REST = """\
 
 # instructions: Run the tests before each commit.
 
-# How the habitat runs: its command (default: the agent of `extends:`, else a shell), ports and limits.
+# How the habitat runs: its command (default: the agent of `extends:`, else a shell), network and limits.
 # entry:
 #   command: npm start
+#   network: {allow: [example.org]}   # the hosts that it may reach; without it, all
 #   ready: curl -fsS localhost:3000
 #   ports:
 #     - 3000
