@@ -129,6 +129,7 @@ def test_person_sees_what_was_blocked_and_allows_it_within_a_second(fenced: Fenc
     result = fenced.doit("exec", "--", "bash", "-c", f"{GET}get denied.test")
     assert "403 Forbidden" in result
     assert "1 connection blocked: denied.test" in result
+    assert "connections blocked: " in fenced.project.doit("status").out
     rows = [line.split()[:4] for line in fenced.doit("network").out.splitlines()]
     assert ["denied.test", "80", "blocked"] in [row[:3] for row in rows]
     assert ["allowed.test", "80", "allowed"] in [row[:3] for row in rows]

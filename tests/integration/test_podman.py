@@ -9,15 +9,23 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import DEBIAN, ROOT, CommandResult, Project, RunningDoit, fresh_name, wait_until
+from measurements import LINES
 from podman_engine import PodmanEngine
+
+from phases.core.container.gate_variables import PORT
+from phases.core.network import image as network_image
+from phases.core.network.image import IMAGE_VARIABLE
+from phases.core.project import Project as Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = [pytest.mark.engine, pytest.mark.guarantee("podman-works")]
 
@@ -306,3 +314,36 @@ def test_podman_clean_removes_images_and_destroy_removes_container(
     assert podman_project.doit("clean").code == 0
     rows = podman_project.podman.docker("image", "ls", "--all", "--quiet", "--filter", f"label=habitat.name={name}")
     assert rows == ""
+
+
+@pytest.fixture(scope="module")
+def gate_image(engine: DockerEngine, podman: PodmanEngine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of the gate on Podman. Its service reaches no network, so Docker builds it."""
+    tag = f"habitat-gate:{network_image._digest()}"
+    network_image.image(Run(tmp_path_factory.mktemp("gate"), lambda: engine), "gate")
+    podman.import_image(tag)
+    return tag
+
+
+@pytest.mark.guarantee("allowlist-holds")
+def test_podman_root_inside_finds_no_way_around_the_allowlist(podman_project: PodmanProject, gate_image: str) -> None:
+    podman_project.podman.import_image(DEBIAN)
+    name = podman_project.project.habitat(
+        fresh_name(), f"base_image: {DEBIAN}\nentry: {{network: {{allow: [allowed.test]}}, ports: ['0:3000']}}\n"
+    )
+    env = {IMAGE_VARIABLE: f"docker.io/library/{gate_image}"}
+    started = podman_project.doit(f"start:{name}", "--detach", **env)
+    assert started.code == 0, started.out
+    proofs = podman_project.doit(f"network:{name}", "--prove", **env).out.splitlines()
+    assert len([line for line in proofs if line.startswith("✓ ")]) == 6
+    gateway = podman_project.podman.docker("network", "inspect", "podman", "--format", "{{(index .Subnets 0).Gateway}}")
+    attacks = (Path(__file__).parent / "network_attacks.sh").read_text()
+    argv = ("docker", "--host", podman_project.podman.host, "exec", "--interactive", "--user", "0", f"habitat-{name}")
+    script = (*argv, "bash", "-s", str(PORT), "203.0.113.211", gateway.strip())
+    result = subprocess.run(script, input=attacks, capture_output=True, text=True, check=False)
+    rows = [line.partition("\t")[::2] for line in result.stdout.splitlines()]
+    assert len(rows) >= 70, result.stderr
+    assert [row for row in rows if row[1] != "failed"] == []
+    LINES.append(f"attacks on the allowlist on Podman: {len(rows)} tried, 0 through")
+    assert podman_project.doit(f"destroy:{name}", "--yes", **env).code == 0
+    assert podman_project.containers(name) == []

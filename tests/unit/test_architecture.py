@@ -69,7 +69,7 @@ MAY_IMPORT = {
     "commits": f"{BASICS} phases config events engine container cache project build work runtime",
     "migrate": f"{BASICS} phases config events engine container cache project build",
     "eject": f"{BASICS} phases config container secrets project build",
-    "report": f"{BASICS} phases events engine cache project build work runtime",
+    "report": f"{BASICS} phases events engine cache project network build work runtime",
     "ui": f"{BASICS} phases events engine cache scaffold project network build work runtime commits migrate eject"
     " report",
 }

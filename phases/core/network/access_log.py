@@ -89,6 +89,11 @@ class AccessLog:
         """All requests, those that were refused first, then by host and port."""
         return sorted(self._counts.values(), key=lambda row: (row.allowed, row.host, row.port))
 
+    @property
+    def blocked(self) -> list[HostRequests]:
+        """Those that were refused."""
+        return [row for row in self.requests if not row.allowed]
+
 
 def read(project: Project, name: str, since: float = 0) -> AccessLog:
     """Return what the habitat's proxy has logged since it was created, or since a later time, in seconds since 1970.

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
+def summary(name: str, rows: Sequence[HostRequests]) -> str:
+    """Return a line about refused requests, "" for none. name: of the habitat."""
+    if not rows:
+        return ""
+    hosts = list(dict.fromkeys(printable(row.host) for row in sorted(rows, key=lambda row: -row.count)))
+    more = f" and {len(hosts) - _SHOWN} more" if len(hosts) > _SHOWN else ""
+    count = sum(row.count for row in rows)
+    text = f"{count} connection{'' if count == 1 else 's'} blocked: {', '.join(hosts[:_SHOWN])}{more}"
+    return f"{text}; `{command_form.verb('network', name)}` lists them"
+
+
 class BlockedReport:
     """Tells at the end of a session which hosts were refused in it. A companion of the session.
 
@@ -41,15 +52,7 @@ class BlockedReport:
     def close(self) -> None:
         with suppress(HabitatError):  # the session itself tells of an engine that is gone
             log = access_log.read(self._project, self._name, self._since)
-            self._report([row for row in log.requests if not row.allowed])
-
-    def _report(self, rows: Sequence[HostRequests]) -> None:
-        emit = self._project.bus.emit
-        for row in rows:
-            emit(ConnectionBlocked(self._name, printable(row.host), row.port, row.count))
-        if rows:
-            hosts = list(dict.fromkeys(printable(row.host) for row in sorted(rows, key=lambda row: -row.count)))
-            more = f" and {len(hosts) - _SHOWN} more" if len(hosts) > _SHOWN else ""
-            count = sum(row.count for row in rows)
-            text = f"{count} connection{'' if count == 1 else 's'} blocked: {', '.join(hosts[:_SHOWN])}{more}; "
-            emit(events.Notice(self._name, f"{text}`{command_form.verb('network', self._name)}` lists them"))
+            for row in log.blocked:
+                self._project.bus.emit(ConnectionBlocked(self._name, printable(row.host), row.port, row.count))
+            if text := summary(self._name, log.blocked):
+                self._project.bus.emit(events.Notice(self._name, text))

@@ -15,6 +15,7 @@ from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
 from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
 from phases.core.runtime import own_containers
+from phases.core.runtime.new_container import is_gated
 from phases.core.runtime.orphans import orphans
 from phases.core.runtime.own_containers import LABEL_RUN, container_name
 from phases.core.runtime.persistence.volumes import LABEL_WORKSPACE
@@ -113,11 +114,19 @@ class _Survey:
         aside = [printable(container.name) for container in others]
         up = [printable(container.name) for container in others if container.running]
         current = self._container(name, own)
-        texts = [] if error else notes(self._project, name, self._workspaces)
+        texts = [] if error else [*notes(self._project, name, self._workspaces), *self._blocked(name, own)]
         state = HabitatState(printable(name), description, error, phases, base, current, aside, size, up, texts)
         times = (own_containers.set_aside_at(container.name) for container in others)
         since = min((time for time in times if time), default=None)
         return replace(state, aside_bytes=sum(map(self._changed_bytes, others)), aside_since=since)
+
+    def _blocked(self, name: str, own: Container | None) -> list[str]:
+        if own is None or not is_gated(own):
+            return []
+        from phases.core.network import access_log, blocked  # imported late: many habitats have no allowlist
+
+        text = blocked.summary(name, access_log.read(self._project, name).blocked)
+        return [text] if text else []
 
     def _changed_bytes(self, container: Container) -> int:
         try:

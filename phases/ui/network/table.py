@@ -43,7 +43,7 @@ def parts(name: str, log: AccessLog, changes: HostChanges, habitat: Habitat, *, 
         yield Text("it has asked for no host since its proxy was created")
     if log.others:
         yield Text(f"… and {log.others} requests for other hosts", style="dim")
-    if blocked := [row for row in log.requests if not row.allowed]:
+    if blocked := log.blocked:
         command = f"`{command_form.verb('allow', name)} {_host(blocked[0])}`"
         yield Text(f"\n{command} allows the first one at once", style="dim")
     if habitat.entry.learns:
