@@ -79,6 +79,13 @@ def test_later_lines_alone_count() -> None:
     assert [row.host for row in log.requests] == ["late.org"]
 
 
+def test_each_request_is_handed_on_while_it_is_followed() -> None:
+    seen = []
+    log = AccessLog(100, lambda row: seen.append(table.line(row).plain.split("  ", 1)[1]))
+    log.feed(line("early.org", t=1) + line() + line() + line("b.org", verdict="TCP_DENIED"))
+    assert seen == ["allowed  a.org:443", "allowed  a.org:443", "blocked  b.org:443"]
+
+
 def test_entries_name_a_port_only_where_it_is_unusual() -> None:
     log = AccessLog()
     log.feed(line("b.org") + line("b.org", port="80") + line("a.org", port="22") + line("b.org", port="8443"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from phases.core import command_form
+from phases.core.errors import StartError
 from phases.core.network.proxy import proxy_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from phases.core.project import Project
 
@@ -50,10 +53,12 @@ class AccessLog:
 
     Args:
         since: The time, in seconds since 1970, from which on they count.
+        on_request: Gets each request that counts.
     """
 
-    def __init__(self, since: float = 0) -> None:
+    def __init__(self, since: float = 0, on_request: Callable[[HostRequests], None] = lambda _: None) -> None:
         self._since = since
+        self._on_request = on_request
         self._counts: dict[tuple[str, int, bool], HostRequests] = {}
         self._partial = b""
         #: Requests for hosts beyond those that are listed each by itself.
@@ -76,6 +81,7 @@ class AccessLog:
         if line.t < self._since or f".{host}".endswith(_OWN):
             return
         key = (host, port, not line.verdict.startswith(_REFUSED))
+        self._on_request(HostRequests(*key, 1, at, at))
         if known := self._counts.get(key):
             known.count += 1
             known.last = at
@@ -105,6 +111,16 @@ def read(project: Project, name: str, since: float = 0) -> AccessLog:
     if container:
         project.engine.output(container.id, log.feed)
     return log
+
+
+def follow(project: Project, name: str, on_request: Callable[[HostRequests], None]) -> None:
+    """Hand on each request from now on, until the habitat's proxy stops. Raises StartError if it doesn't run."""
+    container = project.engine.container(proxy_name(project.names.of(name)))
+    if container is None or not container.running:
+        remedy = f"`{command_form.verb('start', name)}` starts it"
+        raise StartError("no container of it runs behind a gate", where=name, remedy=remedy)
+    log = AccessLog(time.time(), on_request)
+    project.engine.output(container.id, log.feed, follow=True)
 
 
 def names_of(requests: Iterable[HostRequests]) -> list[str]:

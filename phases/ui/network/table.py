@@ -54,6 +54,12 @@ def parts(name: str, log: AccessLog, changes: HostChanges, habitat: Habitat, *, 
         yield Text(f"refused for now: {text}", style="yellow")
 
 
+def line(row: HostRequests) -> Text:
+    """Return one request as a line."""
+    at, outcome = _time(row.last), _outcome(row)
+    return Text.assemble(at, "  ", outcome, f"  {_host(row)}:{row.port}")
+
+
 def config(entries: Sequence[str]) -> list[Text]:
     """Return the lines of a config that allow some hosts."""
     if not entries:
@@ -77,8 +83,11 @@ def _host(row: HostRequests) -> str:
 
 
 def _row(row: HostRequests) -> tuple[Text, ...]:
-    outcome = Text("allowed", style="green") if row.allowed else Text("blocked", style="red")
-    return Text(_host(row)), Text(str(row.port)), outcome, Text(str(row.count)), _time(row.first), _time(row.last)
+    return Text(_host(row)), Text(str(row.port)), _outcome(row), Text(str(row.count)), _time(row.first), _time(row.last)
+
+
+def _outcome(row: HostRequests) -> Text:
+    return Text("allowed", style="green") if row.allowed else Text("blocked", style="red")
 
 
 def _time(at: datetime) -> Text:

@@ -24,6 +24,13 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "help": "print the hosts that were reached as a list for the config",
     },
     {
+        "name": "follow",
+        "long": "follow",
+        "type": bool,
+        "default": False,
+        "help": "show each request as it comes, until the habitat stops",
+    },
+    {
         "name": "prove",
         "long": "prove",
         "type": bool,
@@ -35,7 +42,7 @@ WORDS = False
 PIPES = False
 
 
-def run(project: Project, name: str, *, as_config: bool = False, prove: bool = False) -> int:
+def run(project: Project, name: str, *, as_config: bool = False, follow: bool = False, prove: bool = False) -> int:
     from phases.core.entry_settings import ALLOWLIST
     from phases.core.network import access_log, allowed
     from phases.ui.network import table
@@ -54,6 +61,9 @@ def run(project: Project, name: str, *, as_config: bool = False, prove: bool = F
         for line in table.proofs(proofs):
             screen.line(line)
         return 0 if all(proof.holds for proof in proofs) else 1
+    if follow:
+        access_log.follow(project, name, lambda row: screen.line(table.line(row)))
+        return 0
     log = access_log.read(project, name)
     if as_config:
         for line in table.config(access_log.names_of(row for row in log.requests if row.allowed)):
