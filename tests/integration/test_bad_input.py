@@ -53,8 +53,8 @@ BROKEN = {
           xyzzy: 1
         """,
         ":3: entry: unknown key 'xyzzy': "
-        "known here: command, env, files, init_command, instruction_files, limits, login, network, persist, ports, "
-        "ready, shm_size, ssh_agent, startup_delay",
+        "known here: command, env, files, hosts, init_command, instruction_files, limits, login, network, persist, "
+        "ports, ready, shm_size, ssh_agent, startup_delay",
     ),
     "missing-key": BrokenConfig(
         """

@@ -19,7 +19,6 @@ from podman_engine import PodmanEngine
 
 from phases.core.container.gate_variables import PORT
 from phases.core.network import image as network_image
-from phases.core.network.image import IMAGE_VARIABLE
 from phases.core.project import Project as Run
 
 if TYPE_CHECKING:
@@ -328,15 +327,15 @@ def gate_image(engine: DockerEngine, podman: PodmanEngine, tmp_path_factory: pyt
 @pytest.mark.guarantee("allowlist-holds")
 def test_podman_root_inside_finds_no_way_around_the_allowlist(podman_project: PodmanProject, gate_image: str) -> None:
     podman_project.podman.import_image(DEBIAN)
+    assert gate_image, "it is there under the name by which the program looks for it"
     name = podman_project.project.habitat(
         fresh_name(), f"base_image: {DEBIAN}\nentry: {{network: {{allow: [allowed.test]}}, ports: ['0:3000']}}\n"
     )
-    env = {IMAGE_VARIABLE: f"docker.io/library/{gate_image}"}
-    started = podman_project.doit(f"start:{name}", "--detach", **env)
+    started = podman_project.doit(f"start:{name}", "--detach")
     assert started.code == 0, started.out
-    proofs = podman_project.doit(f"network:{name}", "--prove", **env).out.splitlines()
+    proofs = podman_project.doit(f"network:{name}", "--prove").out.splitlines()
     assert len([line for line in proofs if line.startswith("✓ ")]) == 6
-    gateway = podman_project.podman.docker("network", "inspect", "podman", "--format", "{{(index .Subnets 0).Gateway}}")
+    gateway = podman_project.podman.docker("network", "inspect", "podman", "--format", "{{(index .IPAM.Config 0).Gateway}}")
     attacks = (Path(__file__).parent / "network_attacks.sh").read_text()
     argv = ("docker", "--host", podman_project.podman.host, "exec", "--interactive", "--user", "0", f"habitat-{name}")
     script = (*argv, "bash", "-s", str(PORT), "203.0.113.211", gateway.strip())
@@ -345,5 +344,5 @@ def test_podman_root_inside_finds_no_way_around_the_allowlist(podman_project: Po
     assert len(rows) >= 70, result.stderr
     assert [row for row in rows if row[1] != "failed"] == []
     LINES.append(f"attacks on the allowlist on Podman: {len(rows)} tried, 0 through")
-    assert podman_project.doit(f"destroy:{name}", "--yes", **env).code == 0
+    assert podman_project.doit(f"destroy:{name}", "--yes").code == 0
     assert podman_project.containers(name) == []

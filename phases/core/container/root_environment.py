@@ -12,7 +12,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from phases.core.container import defaults, gate_variables, identity
+from phases.core.container import defaults, identity
 from phases.core.engine.types import SYSTEM_PATH
 from phases.core.entry_settings import ALLOWLIST
 from phases.protocol import ROOT_OWNED_PATHS
@@ -126,6 +126,8 @@ def proxies_of_running(engine: Engine, habitat: Habitat) -> dict[str, str]:
     """Return the proxies for a command of a running habitat: that of its gate if it has one."""
     if habitat.entry.network != ALLOWLIST:
         return proxies(engine, habitat)
+    from phases.core.container import gate_variables  # imported late: many habitats have no gate
+
     return {name: value for name, value in gate_variables.variables().items() if name not in habitat.env.values}
 
 
