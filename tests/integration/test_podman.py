@@ -335,7 +335,8 @@ def test_podman_root_inside_finds_no_way_around_the_allowlist(podman_project: Po
     assert started.code == 0, started.out
     proofs = podman_project.doit(f"network:{name}", "--prove").out.splitlines()
     assert len([line for line in proofs if line.startswith("✓ ")]) == 6
-    gateway = podman_project.podman.docker("network", "inspect", "podman", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    form = "{{(index .IPAM.Config 0).Gateway}}"
+    gateway = podman_project.podman.docker("network", "inspect", "podman", "--format", form)
     attacks = (Path(__file__).parent / "network_attacks.sh").read_text()
     argv = ("docker", "--host", podman_project.podman.host, "exec", "--interactive", "--user", "0", f"habitat-{name}")
     script = (*argv, "bash", "-s", str(PORT), "203.0.113.211", gateway.strip())
