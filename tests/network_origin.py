@@ -26,8 +26,8 @@ NAMES = {
     "sub.allowed.test": ALLOWED,
     "denied.test": DENIED,
     "loopback.test": "127.0.0.1",
-    "metadata.test": "169.254.169.254",
-    "private.test": "10.0.0.1",
+    "metadata.test": "169.254.13.37",
+    "private.test": "10.123.45.67",
 }
 
 

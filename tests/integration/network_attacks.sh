@@ -33,10 +33,10 @@ request() {
 export -f connect get request
 export gate denied host
 
-for to in "$denied:80" "$denied:443" "$host:18080" "$host:22" 8.8.8.8:53 1.1.1.1:443 169.254.169.254:80 172.17.0.2:80; do
+for to in "$denied:80" "$denied:443" "$host:18080" "$host:22" "$denied:53" "$denied:8443" 169.254.13.37:80 172.17.0.2:80; do
     try "a raw TCP connection to $to" 3 "exec 3<>/dev/tcp/${to%:*}/${to#*:}"
 done
-try 'a raw connection over IPv6' 3 'exec 3<>/dev/tcp/2001:4860:4860::8888/53'
+try 'a raw connection over IPv6' 3 'exec 3<>/dev/tcp/2001:db8::1/53'
 try 'a UDP datagram' 3 "echo x >/dev/udp/$denied/443"
 try 'QUIC' 3 "head -c 1200 /dev/zero >/dev/udp/$denied/443"
 try 'DNS by another resolver' 3 "echo xxxxxxxxxxxxxxxxxx >/dev/udp/$denied/53"
@@ -64,7 +64,7 @@ try 'the socket of the engine' 3 'ls /var/run/docker.sock /run/podman/podman.soc
 
 for name in denied.test:443 denied.test:80 allowed.test:22 allowed.test:8443 sub.allowed.test:443 allowed.test.denied.test:443 \
     ALLOWED.TEST.:22 "$denied:443" "$denied:80" "[::ffff:$denied]:443" 3405803987:443 0xcb0071d3:443 0313.0.0161.0323:443 \
-    203.0.29139:443 127.0.0.1:3128 127.0.0.1:3129 localhost:3129 "[::1]:3129" "$host:18080" 169.254.169.254:80 \
+    203.0.29139:443 127.0.0.1:3128 127.0.0.1:3129 localhost:3129 "[::1]:3129" "$host:18080" 169.254.13.37:80 \
     loopback.test:80 metadata.test:80 private.test:80 host.test:18080 gate.habitat:443 gate.habitat:3128 'denied.test%00.allowed.test:443' \
     'allowed.test@denied.test:443' 'allowed.test/denied.test:443' 'allowed.test:443:80' ; do
     try "CONNECT $name" 4 "connect '$name'"
@@ -73,7 +73,7 @@ try 'GET of a host that is not allowed' 4 'get "GET http://denied.test/ HTTP/1.1
 try 'the host in the Host header alone' 4 'get "GET / HTTP/1.1\r\nHost: denied.test\r\nConnection: close\r\n\r\n"'
 try 'GET of a name that leads to this machine' 4 'get "GET http://host.test:18080/ HTTP/1.1\r\nHost: host.test\r\nConnection: close\r\n\r\n"'
 try 'GET of an address' 4 "get 'GET http://$denied/ HTTP/1.1\r\nHost: $denied\r\nConnection: close\r\n\r\n'"
-try 'DNS over HTTPS by an address' 4 'connect 8.8.8.8:443'
+try 'DNS over HTTPS by an address' 4 'connect $denied:443'
 try 'another protocol of a URL' 4 'get "GET ftp://denied.test/ HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\n\r\n"'
 try 'smuggling by two lengths' 4 'get "POST http://allowed.test/ HTTP/1.1\r\nHost: allowed.test\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET http://denied.test/ HTTP/1.1\r\nHost: denied.test\r\n\r\n" && false'
 try 'the rest of a connection for another host' 4 'request "GET http://allowed.test/ HTTP/1.1\r\nHost: allowed.test\r\n\r\nGET http://denied.test/ HTTP/1.1\r\nHost: denied.test\r\nConnection: close\r\n\r\n" | grep -q "hello from $denied"'

@@ -13,6 +13,7 @@ from measurements import LINES
 from network_origin import ALLOWED, DENIED, Origin
 
 from phases.core.container.gate_variables import PORT
+from phases.core.network.proxy import PROGRAMS
 from phases.core.network.rules import DNS_VARIABLE
 
 if TYPE_CHECKING:
@@ -89,6 +90,16 @@ def test_root_inside_finds_no_way_around_the_allowlist(fenced: Fenced) -> None:
     assert [hit for hit in fenced.origin.hits if not hit.startswith(f"{ALLOWED}:80 ")] == []
     assert {*fenced.origin.questions} <= {"allowed.test", "loopback.test", "metadata.test", "private.test", "host.test"}
     LINES.append(f"attacks on the allowlist as root inside: {len(rows)} tried, 0 through")
+
+
+@pytest.mark.guarantee("allowlist-holds-before-commands")
+def test_proof_misses_what_a_container_with_a_network_has(fenced: Fenced) -> None:
+    image = docker("inspect", "--format", "{{.Image}}", f"habitat-{fenced.name}--proxy")
+    argv = ["docker", "run", "--rm", image, f"{PROGRAMS}/prove.sh", str(PORT), "0"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    missed = {line.partition("\t")[2] for line in done.stdout.splitlines() if line.startswith("missed")}
+    assert done.returncode == 1
+    assert {"no interface but lo", "no route, in IPv4 and IPv6", "the proxy answers"} <= missed
 
 
 def test_allowed_host_comes_through_and_another_is_refused(fenced: Fenced) -> None:
