@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
@@ -88,6 +88,17 @@ class HostRule(Struct, frozen=True):
     def text(self) -> str:
         """The rule as a config has it."""
         return self.host if self.ports == DEFAULT_PORTS else f"{self.host}:{self.ports[0]}"
+
+    def meets(self, denied: Self) -> bool:
+        """Return whether a part of what this allows is refused by another rule, which without a port means all."""
+        names = self.host == denied.host or self._covers(denied) or denied._covers(self)
+        return names and (denied.ports == DEFAULT_PORTS or denied.ports[0] in self.ports)
+
+    def _covers(self, other: Self) -> bool:
+        """Return whether this is a wildcard for the host of another rule."""
+        if not self.is_wildcard:
+            return False
+        return other.domain.endswith(f".{self.domain}") or (other.is_wildcard and other.domain == self.domain)
 
     def matches(self, host: str, port: int) -> bool:
         """Return whether a connection to a port of a host, in lower case, is allowed by this rule."""

@@ -125,16 +125,16 @@ def own_config(demo: DemoProject) -> str:
 def test_host_is_allowed_and_refused_for_now(demo: DemoProject) -> None:
     start(demo)
     before = own_config(demo)
-    assert "--save` keeps it" in run(allow_verb, demo, "new.org")
+    assert "--save` changes the config" in run(allow_verb, demo, "new.org")
     start(demo)
     assert "new.org" in rules(demo)
     run(deny_verb, demo, "example.org")
     start(demo)
-    assert "example.org" not in rules(demo)
+    assert "acl no_host0 dstdomain -n example.org" in rules(demo).splitlines()
     run(deny_verb, demo, "new.org")
     run(allow_verb, demo, "example.org")
     start(demo)
-    assert ("new.org" in rules(demo), "example.org" in rules(demo)) == (False, True)
+    assert ("new.org" in rules(demo), "no_host" in rules(demo)) == (False, False)
     assert own_config(demo) == before
     assert allowed.read(demo.run_anew(), "demo") == allowed.HostChanges()
     assert demo.engine._container(CONTAINER)
@@ -163,7 +163,7 @@ def test_host_is_saved_with_all_comments(demo: DemoProject, text: str, after: st
     assert "habitats/demo/config.yaml says so" in run(allow_verb, demo, "new.org", "--save")
     saved = own_config(demo)
     assert sorted(saved.splitlines()) == sorted(f"base_image: base:1\n{after}".splitlines())
-    assert "no config of this habitat has to change" in run(allow_verb, demo, "new.org", save=True)
+    assert "its own config has not to change" in run(allow_verb, demo, "new.org", save=True)
     run(deny_verb, demo, "new.org", "--save")
     assert "new.org" not in own_config(demo)
 
@@ -174,7 +174,69 @@ def test_host_of_another_layer_is_refused_for_now_and_its_line_told(tmp_path: Pa
     with pytest.raises(ConfigError, match=r"shared/config.yaml:1: team.org is allowed by another config"):
         run(deny_verb, demo, "team.org", "--save")
     start(demo)
-    assert "team.org" not in rules(demo)
+    assert rules(demo).index("deny no_host0") < rules(demo).index("allow host")
+
+
+@pytest.mark.parametrize(
+    ("allow", "denied", "lines"),
+    [
+        ("'*.org.test'", "a.org.test", ["acl no_host0 dstdomain -n a.org.test", "http_access deny no_host0"]),
+        ("a.org.test", "'*.org.test'", [r"acl no_host0 dstdom_regex -n -i [^.]\.org\.test$"]),
+        ("a.org.test", "a.org.test:443", ["acl no_port0 port 443", "http_access deny no_host0 no_port0"]),
+    ],
+)  # fmt: skip
+def test_refusal_counts_whatever_else_allows_the_host(
+    tmp_path: Path, allow: str, denied: str, lines: list[str]
+) -> None:
+    demo = Engine().attach(built_demo(tmp_path, config(f"{{allow: [{allow}]}}").partition("\n")[2]))
+    start(demo)
+    text = run(deny_verb, demo, denied.strip("'"))
+    start(demo)
+    written = rules(demo)
+    assert [line for line in lines if line not in written.splitlines()] == []
+    assert written.index("deny no_host0") < written.index("allow host0")
+    assert (f"allows {allow.strip(chr(39))}, but for this" in text) == (allow.strip("'") != denied.strip("'")), text
+    assert "but for" in run(allow_verb, demo, "*.org.test") if denied != "'*.org.test'" else True
+
+
+def test_refusal_counts_while_everything_is_learned(tmp_path: Path) -> None:
+    demo = Engine().attach(built_demo(tmp_path, config("{learn: true}").partition("\n")[2]))
+    start(demo)
+    run(deny_verb, demo, "evil.org")
+    start(demo)
+    assert rules(demo).index("deny no_host0") < rules(demo).index("allow all")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "entry:\n    network:\n        allow:\n            - a.org\n    command: x\n",
+        "entry: {network: {allow: [a.org]}}\r\n",
+        "entry: { network: { allow: [ a.org ] } }\n",
+        "entry: ~\n",
+    ],
+)
+def test_config_that_would_change_elsewhere_is_left_to_the_person(demo: DemoProject, text: str) -> None:
+    write(demo.root, "shared/config.yaml", "entry: {network: {allow: []}}\n")
+    path = demo.root / "habitats/demo/config.yaml"
+    path.write_bytes(f"base_image: base:1\n{text}".encode())
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="by hand; until then it counts for now"):
+        run(allow_verb, demo, "new.org", "--save")
+    assert path.read_bytes() == before
+    assert allowed.read(demo.run_anew(), "demo").allow == ["new.org"]
+
+
+def test_comment_behind_the_last_host_is_not_lost(demo: DemoProject) -> None:
+    text = (
+        "base_image: base:1\nentry:\n  network:\n    allow:\n      - a.org\n      # about what follows\n  command: x\n"
+    )
+    write(demo.root, "habitats/demo/config.yaml", text)
+    try:
+        run(deny_verb, demo, "a.org", "--save")
+    except ConfigError:
+        assert own_config(demo) == text
+    assert "# about what follows" in own_config(demo)
 
 
 def test_habitat_without_allowlist_allows_nothing(demo: DemoProject) -> None:

@@ -56,32 +56,52 @@ def dump(config: Any, style: tuple[int, int] = _STYLES[0]) -> str:
 def allow_host(text: str, shown: str, host: str) -> str:
     """Return a config with one more host in `entry.network.allow`. Raises ConfigError if it can't have that."""
     config = document(text, shown)
-    style = _style(text, config)
+    style = _style(text, config, shown)
     network = _mapping(config, shown, "entry", "network")
     hosts = network.setdefault("allow", [])
     if not isinstance(hosts, list):
         raise ConfigError("entry.network.allow must be a list", where=shown, remedy="write a list, or leave it out")
     if host not in hosts:
         hosts.append(host)
-    return dump(config, style)
+    return _checked(text, dump(config, style), shown)
 
 
 def deny_host(text: str, shown: str, host: str) -> str:
     """Return a config without a host in `entry.network.allow`; the same text if it isn't there."""
     config = document(text, shown)
-    style = _style(text, config)
     entry = config.get("entry")
     network = entry.get("network") if isinstance(entry, dict) else None
     hosts = network.get("allow") if isinstance(network, dict) else None
     if not isinstance(hosts, list) or host not in hosts:
         return text
+    style = _style(text, config, shown)
     hosts.remove(host)
-    return dump(config, style)
+    return _checked(text, dump(config, style), shown)
 
 
-def _style(text: str, config: Any) -> tuple[int, int]:
-    """Return the style in which a text that wasn't changed stays as it is, or the program's own."""
-    return next((style for style in _STYLES if dump(config, style) == text), _STYLES[0])
+def _style(text: str, config: Any, shown: str) -> tuple[int, int]:
+    """Return the style in which a text that wasn't changed stays as it is. Raises ConfigError if there is none."""
+    for style in _STYLES:
+        if dump(config, style) == text:
+            return style
+    raise _by_hand(shown)
+
+
+def _checked(before: str, after: str, shown: str) -> str:
+    """Return a changed text. Raises ConfigError if more than one line gave way to others, such as a comment."""
+    old, new = before.splitlines(), after.splitlines()
+    while old and new and old[0] == new[0]:
+        del old[0], new[0]
+    while old and new and old[-1] == new[-1]:
+        del old[-1], new[-1]
+    if len(old) > 1:
+        raise _by_hand(shown)
+    return after
+
+
+def _by_hand(shown: str) -> ConfigError:
+    problem = "other lines than those of entry.network.allow would change"
+    return ConfigError(problem, where=shown, remedy="write it by hand; until then it counts for now")
 
 
 def _mapping(config: Any, shown: str, *keys: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +14,7 @@ from phases.core.errors import ConfigError, StartError
 from phases.core.files import atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from phases.core.entry_settings import HostRule
@@ -41,27 +43,30 @@ def _path(project: Project, name: str) -> Path:
     return project.state_folder(name) / _FILE
 
 
-def rules_of(project: Project, habitat: Habitat) -> list[HostRule]:
-    """Return the rules that count now: those of the config, and those of a person."""
+def rules_of(project: Project, habitat: Habitat) -> tuple[list[HostRule], list[HostRule]]:
+    """Return what is allowed now, by the config and by a person, and what a person refuses in spite of that."""
     changes = read(project, habitat.name)
-    rules = {rule.text: rule for rule in habitat.entry.allow}
-    for text in changes.allow:
-        try:
-            rules.setdefault(text, parse(text))
-        except ConfigError:
-            continue  # another version wrote it
-    return [rule for text, rule in rules.items() if text not in changes.deny]
+    return [*habitat.entry.allow, *_parsed(changes.allow)], _parsed(changes.deny)
 
 
-def change(project: Project, habitat: Habitat, text: str, *, allow: bool, for_now: bool = True) -> HostRule:
+def _parsed(texts: Iterable[str]) -> list[HostRule]:
+    rules = []
+    for text in texts:
+        with suppress(ConfigError):  # another version wrote it
+            rules.append(parse(text))
+    return rules
+
+
+def change(project: Project, habitat: Habitat, text: str, *, allow: bool) -> HostRule:
     """Allow or refuse a host. `proxy.set_rules` lets a running proxy follow.
+
+    What the config says anyway is not kept beside it.
 
     Args:
         project: The project.
         habitat: The habitat.
         text: An entry in the form of `allow:`.
         allow: Whether it is allowed.
-        for_now: Whether the config says something else. Otherwise nothing is kept beside it.
 
     Returns:
         The rule.
@@ -75,15 +80,24 @@ def change(project: Project, habitat: Habitat, text: str, *, allow: bool, for_no
         remedy = f"write `network: {{allow: [{rule.text}]}}` below entry: in its config"
         raise StartError("it has no allowlist", where=habitat.name, remedy=remedy)
     changes = read(project, habitat.name)
-    in_config = rule.text in {one.text for one in habitat.entry.allow}
     for entries in (changes.allow, changes.deny):
         if rule.text in entries:
             entries.remove(rule.text)
-    if for_now and allow and not in_config:
+    if allow and rule.text not in {one.text for one in habitat.entry.allow}:
         changes.allow.append(rule.text)
-    if for_now and not allow and in_config:
+    if not allow and (habitat.entry.learns or allowing(habitat, rule)):
         changes.deny.append(rule.text)
     path = _path(project, habitat.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_if_changed(path, msgspec.json.encode(changes))
     return rule
+
+
+def allowing(habitat: Habitat, rule: HostRule) -> HostRule | None:
+    """Return a rule of the config that allows a part of what another one refuses, None for none."""
+    return next((one for one in habitat.entry.allow if one.meets(rule)), None)
+
+
+def denying(project: Project, name: str, rule: HostRule) -> HostRule | None:
+    """Return what a person refuses, for now, of what a rule allows, None for nothing. name: of the habitat."""
+    return next((one for one in _parsed(read(project, name).deny) if rule.meets(one)), None)

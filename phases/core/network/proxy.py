@@ -101,7 +101,7 @@ def set_rules(project: Project, habitat: Habitat) -> None:
 
 
 def _write_rules(project: Project, container: str, habitat: Habitat) -> None:
-    text = squid_rules(allowed.rules_of(project, habitat), learns=habitat.entry.learns)
+    text = squid_rules(*allowed.rules_of(project, habitat), learns=habitat.entry.learns)
     with Archive() as archive:
         archive.add("rules.conf", "file", 0o644, content=text.encode())
         project.engine.put_archive(container, GATE_FOLDER, archive.finish())

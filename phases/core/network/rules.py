@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from phases.core.entry_settings import DEFAULT_PORTS
 from phases.core.errors import StartError
 
 if TYPE_CHECKING:
@@ -18,23 +19,42 @@ if TYPE_CHECKING:
 DNS_VARIABLE = "HABITATS_GATE_DNS"
 
 
-def squid_rules(rules: Iterable[HostRule], *, learns: bool) -> str:
-    """Return the file that squid.conf includes. learns: whether each host is allowed that isn't inward.
+def squid_rules(rules: Iterable[HostRule], denied: Iterable[HostRule] = (), *, learns: bool) -> str:
+    """Return the file that squid.conf includes.
 
     A name is resolved only once its rule matches: else the name itself could carry data out.
+
+    Args:
+        rules: What is allowed.
+        denied: What is refused whatever else is allowed: the ports of a rule, every port where it names none.
+        learns: Whether each host is allowed that isn't inward.
     """
-    return "".join(f"{line}\n" for line in (*_dns(), *_lines(rules), *(_ANY if learns else ())))
+    lines = (*_dns(), *_denials(denied), *_lines(rules), *(_ANY if learns else ()))
+    return "".join(f"{line}\n" for line in lines)
 
 
 _ANY = ("http_access deny inward", "http_access allow all")
 
 
+def _denials(rules: Iterable[HostRule]) -> Iterator[str]:
+    for i, rule in enumerate(rules):
+        yield _host(f"no_host{i}", rule)
+        if rule.ports == DEFAULT_PORTS:
+            yield f"http_access deny no_host{i}"
+        else:
+            yield f"acl no_port{i} port {rule.ports[0]}"
+            yield f"http_access deny no_host{i} no_port{i}"
+
+
+def _host(acl: str, rule: HostRule) -> str:
+    if rule.is_wildcard:
+        return f"acl {acl} dstdom_regex -n -i [^.]\\.{re.escape(rule.domain)}$"
+    return f"acl {acl} dstdomain -n {rule.domain}"
+
+
 def _lines(rules: Iterable[HostRule]) -> Iterator[str]:
     for i, rule in enumerate(rules):
-        if rule.is_wildcard:
-            yield f"acl host{i} dstdom_regex -n -i [^.]\\.{re.escape(rule.domain)}$"
-        else:
-            yield f"acl host{i} dstdomain -n {rule.domain}"
+        yield _host(f"host{i}", rule)
         yield f"acl port{i} port {' '.join(map(str, rule.ports))}"
         yield f"http_access deny host{i} port{i} inward"
         yield f"http_access allow host{i} port{i}"

@@ -28,7 +28,7 @@ def save(root: Path, habitat: Habitat, rule: HostRule, *, allow: bool) -> str:
     if allow and rule.text in rules:
         return ""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # with the ends of its lines as they are
     except OSError as error:
         raise state_error(path, "read", error) from error
     new = (edit.allow_host if allow else edit.deny_host)(text, shown, rule.text)

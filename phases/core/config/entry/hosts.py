@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 # The last label begins with a letter. A name whose last label is a number is an address, in whatever notation.
 _HOST = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?")
 
-_PORT = re.compile(r"(?P<host>.*):(?P<port>[0-9]+)", re.DOTALL)
+_PORT = re.compile(r"(?P<host>.*):(?P<port>[0-9]{1,5})", re.DOTALL)
 
 # Names that lead to the machine itself (RFC 6761), and the one of the gate.
 _RESERVED = ("localhost", "habitat")
@@ -75,10 +76,10 @@ def _remedy(text: str) -> str:
     if re.fullmatch(r"[0-9a-fx.:\[\]]+", text, re.IGNORECASE):
         return f"write {_RULE}: addresses are never allowed"
     if not text.isascii():
-        try:
-            return f"write it as DNS has it: {text.encode('idna').decode()}"
-        except UnicodeError:
-            pass
+        with suppress(UnicodeError):
+            name = text.encode("idna").decode().lower()
+            if _HOST.fullmatch(name):
+                return f"write it as DNS has it: {name}"
     return f"write {_RULE}"
 
 

@@ -53,9 +53,13 @@ def change(project: Project, name: str, words: Sequence[str], *, allow: bool, sa
         text = f"{rule.text} is {'allowed' if allow else 'refused'}"
         if save:
             place = host_lists.save(project.root, habitat, rule, allow=allow)
-            allowed.change(project.fresh_copy(), project.fresh_copy().habitat(name), host, allow=allow)
-            text = f"{text}, and {place} says so" if place else f"{text}; no config of this habitat has to change"
-        elif (rule.text in {one.text for one in habitat.entry.allow}) != allow:
-            text = f"{text} for now: `{command_form.verb(verb, name)} {rule.text} --save` keeps it"
-            text += f" as `allow: [{rule.text}]`" if allow else ""
+            later = project.fresh_copy()
+            allowed.change(later, habitat := later.habitat(name), host, allow=allow)
+            text += f", and {place} says so" if place else "; its own config has not to change"
+        elif rule.text in {*allowed.read(project, name).allow, *allowed.read(project, name).deny}:
+            text += f" for now: `{command_form.verb(verb, name)} {rule.text} --save` changes the config"
+        if not allow and (other := allowed.allowing(habitat, rule)) and other.text != rule.text:
+            text += f"; {other.origin} allows {other.text}, but for this"
+        if allow and (other := allowed.denying(project, name, rule)):
+            text += f", but for {other.text}, which is refused for now: `{command_form.verb(verb, name)} {other.text}`"
         project.bus.emit(events.Notice(name, text))
