@@ -92,6 +92,16 @@ def test_entries_name_a_port_only_where_it_is_unusual() -> None:
     assert access_log.names_of(log.requests) == ["a.org:22", "b.org", "b.org:8443"]
 
 
+@pytest.mark.guarantee("allowlist-names-hosts-only")
+@pytest.mark.parametrize(
+    "host", ["*.org", "*.example.org", "a.org.", "münchen.de", "a: [b]", "1.2.3.4", "x\ny.org", ""]
+)
+def test_list_for_a_config_has_no_entry_that_a_program_made_up(host: str) -> None:
+    log = AccessLog()
+    log.feed(line(host) + line("real.org"))
+    assert access_log.names_of(log.requests) == ["real.org"]
+
+
 def test_host_with_control_characters_reaches_no_terminal(demo: DemoProject) -> None:
     log = AccessLog()
     log.feed(line("\x1b]0;evil\x07.org", verdict="TCP_DENIED"))

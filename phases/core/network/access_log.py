@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from phases.core import command_form
-from phases.core.errors import StartError
+from phases.core.config.entry.hosts import parse
+from phases.core.errors import ConfigError, StartError
 from phases.core.network.proxy import proxy_name
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class AccessLog:
         *lines, partial = (self._partial + data).split(b"\n")
         self._partial = partial if len(partial) <= _LONGEST else b""
         for line in lines:
-            self._count(line)
+            if len(line) <= _LONGEST:
+                self._count(line)
 
     def _count(self, text: bytes) -> None:
         try:
@@ -124,10 +127,15 @@ def follow(project: Project, name: str, on_request: Callable[[HostRequests], Non
 
 
 def names_of(requests: Iterable[HostRequests]) -> list[str]:
-    """Return requests as entries of `allow:`, each once. A host that was reached at usual ports alone has no port."""
+    """Return requests as entries of `allow:`, each once. A host that was reached at usual ports alone has no port.
+
+    A program in the habitat chooses what it asks for. So what no config may have is left out, and a wildcard, too.
+    """
     ports: dict[str, set[int]] = {}
     for row in requests:
-        ports.setdefault(row.host, set()).add(row.port)
+        with suppress(ConfigError):
+            if not parse(f"{row.host}:{row.port}").is_wildcard:
+                ports.setdefault(row.host, set()).add(row.port)
     usual = {443, 80}
     entries = []
     for host, used in sorted(ports.items()):
