@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +12,7 @@ from phases.core.config.entry import hosts
 from phases.core.container import gate_variables
 from phases.core.engine.confinement.restrictions import NO_NETWORK, network_of
 from phases.core.errors import HabitatError, StartError
+from phases.core.network import gate as network_gate
 from phases.core.network import image as gate_image
 from phases.core.network import proxy, rules
 from phases.core.runtime import exec as runtime_exec
@@ -117,6 +118,47 @@ def test_habitat_whose_proof_fails_is_not_entered(demo: DemoProject, inside: Eng
     inside.code, inside.proofs = 0, PROOFS
     start(demo)
     assert len(inside.seen) == 3
+
+
+@pytest.mark.guarantee("allowlist-holds-before-commands")
+@pytest.mark.parametrize("proofs", [PROOFS, "missed\tno route\n"])
+def test_gate_whose_proof_did_not_end_is_proved_before_the_next_command(
+    demo: DemoProject, inside: Engine, monkeypatch: pytest.MonkeyPatch, proofs: str
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network_gate, "prove", killed)
+        patch.setattr(network_gate, "close", lambda *_: None)
+        patch.setattr(demo.engine, "stop", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            start(demo)
+    own = demo.engine._container(CONTAINER)
+    own.running = True
+    assert gate_of(demo)
+    inside.proofs = proofs
+    with nullcontext() if proofs == PROOFS else pytest.raises(StartError, match="doesn't hold"):
+        runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal())
+    assert len(inside.seen) == (3 if proofs == PROOFS else 0)
+
+
+def test_new_port_waits_while_the_habitat_runs(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    its_proxy = demo.engine._container(PROXY).id
+    write(demo.root, "habitats/demo/config.yaml", config(more=", ports: [3000]"))
+    runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal())
+    assert demo.engine._container(PROXY).id == its_proxy, "its connections go on"
+    runtime_stop.stop(demo.run_anew(), "demo")
+    start(demo)
+    assert demo.engine._container(PROXY).id != its_proxy
+
+
+def test_container_of_somebody_else_is_not_removed(demo: DemoProject) -> None:
+    other = demo.engine.create("base:1", PROXY, ("true",))
+    with pytest.raises(StartError, match=f"the container name {PROXY} is taken by another container"):
+        start(demo)
+    assert demo.engine._container(PROXY).id == other
 
 
 def test_gate_shares_the_network_of_the_habitat_alone(demo: DemoProject) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # The label of a gate: the id of the container whose network it shares.
 _LABEL_FOR = "habitat.gate"
 
+# The end of the name of a gate whose proof has not succeeded yet. A run may be killed before that.
+_UNPROVED = "-unproved"
+
 # The user "nobody" of the image.
 _USER = "65534"
 
@@ -61,9 +64,19 @@ def ensure(project: Project, habitat: Habitat, container: Container) -> None:
     if habitat.entry.network != ALLOWLIST:
         return
     config = image(project, habitat.name)
-    proxy.start(project, habitat, config)
-    if not any(gate.running for gate in _gates_of(project, container)):
-        _check(project, habitat, container, _create(project, habitat, container, config))
+    proxy.start(project, habitat, config, may_replace=False)
+    name = _name(project, habitat, container)
+    if not any(gate.running and gate.name == name for gate in _gates_of(project, container)):
+        try:
+            _check(project, habitat, container, _create(project, habitat, container, config))
+        except HabitatError:
+            _remove_gates(project, container)
+            raise
+
+
+def _name(project: Project, habitat: Habitat, container: Container) -> str:
+    """Return the name of the gate of a container, once its proof has succeeded."""
+    return f"habitat-{project.names.of(habitat.name)}--gate-{container.id[:12]}"
 
 
 def _create(project: Project, habitat: Habitat, container: Container, config: ImageConfig) -> str:
@@ -73,7 +86,7 @@ def _create(project: Project, habitat: Habitat, container: Container, config: Im
     try:
         gate = engine.create(
             config.id,
-            f"habitat-{engine_name}--gate-{container.id[:12]}",
+            f"{_name(project, habitat, container)}{_UNPROVED}",
             (f"{PROGRAMS}/gate.sh", str(PORT), *(str(port.inside) for port in habitat.entry.ports)),
             labels={LABEL_OF: engine_name, _LABEL_FOR: container.id, **project.identity.labels},
             mounts=(proxy.volume(engine_name, project), Tmpfs("/state", "mode=1777,size=1m")),
@@ -105,6 +118,7 @@ def _check(project: Project, habitat: Habitat, container: Container, gate: str) 
         log = " / ".join(engine.logs(gate, 2))
         problem = f"its network doesn't hold: {', '.join(problems)}" + (f" ({log})" if log else "")
         raise StartError(problem, where=habitat.name, remedy="see docs/network.md, or write another entry.network")
+    engine.rename(gate, _name(project, habitat, container))
 
 
 def prove_again(project: Project, habitat: Habitat) -> list[Proof]:

@@ -49,8 +49,15 @@ def volume(habitat: str, project: Project) -> VolumeMount:
     return VolumeMount(f"habitat-{habitat}--gate", GATE_FOLDER, {LABEL_OF: habitat, **project.identity.labels})
 
 
-def start(project: Project, habitat: Habitat, config: ImageConfig) -> None:
-    """Let the habitat's proxy run with the rules and the ports of the config. config: that of its image.
+def start(project: Project, habitat: Habitat, config: ImageConfig, *, may_replace: bool = True) -> None:
+    """Let the habitat's proxy run with the rules and the ports of the config.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        config: That of the image of the proxy.
+        may_replace: Whether one that runs, with other ports or of another version, gives way to a new one. Its
+            connections end, and gates that run don't lead to new ports.
 
     Raises:
         PortRefused: A port can't be published.
@@ -59,7 +66,11 @@ def start(project: Project, habitat: Habitat, config: ImageConfig) -> None:
     name = proxy_name(project.names.of(habitat.name))
     setup = " ".join([config.id, *map(str, sorted(habitat.entry.ports))])
     container = project.engine.container(name)
-    if container and container.labels.get(_LABEL_SETUP) != setup:
+    if container and container.labels.get(LABEL_OF) != project.names.of(habitat.name):
+        remedy = f"rename or remove that container: docker rename {name} OTHER"
+        raise StartError(f"the container name {name} is taken by another container", where=habitat.name, remedy=remedy)
+    is_other = container is not None and container.labels.get(_LABEL_SETUP) != setup
+    if container and is_other and (may_replace or not container.running):
         project.engine.remove(container.id)
         container = None
     if container is None:
