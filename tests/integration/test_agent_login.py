@@ -21,6 +21,7 @@ my $url = "https://agent.example/oauth/authorize?code_challenge=" . 'x' x 60
 my $columns = `stty size` =~ / (\d+)/ ? $1 : 80;
 print "Open this URL:\n"; print substr($url, 0, $columns, ''), "\n" while length $url; print "\nWaiting\n";
 my $browser = $server->accept; my $request = <$browser>;
+while (<$browser>) { last if /^\r?\n$/ } # what is not read would end the connection before its answer has come
 print $browser "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nlogged in"; close $browser;
 print "token for $request"; exit($request =~ /code=42/ ? 0 : 7);
 """
