@@ -56,9 +56,6 @@ BRIDGE, NONE, ALLOWLIST = "bridge", "none", "allowlist"
 #: The ports of a rule that names none.
 DEFAULT_PORTS = (443, 80)
 
-#: A host name that the gate itself answers, to prove that a request can come through. No rule can name it.
-GATE_HOST = "gate.habitat"
-
 _WILDCARD = "*."
 
 
@@ -99,8 +96,3 @@ class HostRule(Struct, frozen=True):
         if not self.is_wildcard:
             return False
         return other.domain.endswith(f".{self.domain}") or (other.is_wildcard and other.domain == self.domain)
-
-    def matches(self, host: str, port: int) -> bool:
-        """Return whether a connection to a port of a host, in lower case, is allowed by this rule."""
-        name = host.endswith(f".{self.domain}") if self.is_wildcard else host == self.domain
-        return name and port in self.ports

@@ -1,4 +1,4 @@
-"""What the log of a proxy tells, whatever a habitat makes it write, and what a person changes after a look at it."""
+"""The log of a proxy, also with hostile lines, and the verbs that allow and refuse a host."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_proof_is_no_request() -> None:
         line().rstrip(), b'{"t":1,"host":' + b"[" * 5000 + b"\n", line(host=7),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
-def test_what_is_no_line_is_left_out(data: bytes) -> None:
+def test_invalid_line_is_ignored(data: bytes) -> None:
     log = AccessLog()
     log.feed(data)
     assert log.requests == []

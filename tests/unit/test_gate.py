@@ -36,7 +36,7 @@ def config(network: str = "{allow: [example.org]}", more: str = "") -> str:
 
 
 class Engine:
-    """What the programs of the gate's image do on the fake."""
+    """Answers of the programs in the gate's image, for the engine fake."""
 
     def __init__(self) -> None:
         self.proofs = PROOFS
@@ -183,7 +183,7 @@ def test_gate_that_ended_is_opened_for_the_next_command(demo: DemoProject, insid
     assert len(inside.seen) == 3
 
 
-def test_another_host_or_port_keeps_the_container(demo: DemoProject) -> None:
+def test_change_of_hosts_or_ports_keeps_the_container(demo: DemoProject) -> None:
     start(demo)
     own, its_proxy = demo.engine._container(CONTAINER).id, demo.engine._container(PROXY).id
     write(demo.root, "habitats/demo/config.yaml", config("{allow: [other.org]}"))

@@ -55,7 +55,7 @@ def test_host_is_read(text: str, host: str, ports: tuple[int, ...]) -> None:
         "exampleⓄ.org",
     ],
 )  # fmt: skip
-def test_what_is_no_host_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+def test_invalid_host_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         hosts.parse(text)
     assert caught.value.remedy
@@ -85,22 +85,23 @@ def test_remedy_says_what_to_write(text: str, remedy: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "host", "port", "allowed"),
+    ("rule", "denied", "meets"),
     [
-        ("example.org", "example.org", 443, True),
-        ("example.org", "example.org", 80, True),
-        ("example.org", "example.org", 22, False),
-        ("example.org", "a.example.org", 443, False),
-        ("example.org", "notexample.org", 443, False),
-        ("*.example.org", "a.b.example.org", 443, True),
-        ("*.example.org", "example.org", 443, False),
-        ("*.example.org", "evilexample.org", 443, False),
-        ("example.org:22", "example.org", 22, True),
-        ("example.org:22", "example.org", 443, False),
+        ("example.org", "example.org", True),
+        ("example.org", "example.org:443", True),
+        ("example.org", "example.org:22", False),
+        ("example.org:22", "example.org", True),
+        ("example.org", "a.example.org", False),
+        ("example.org", "notexample.org", False),
+        ("*.example.org", "a.b.example.org", True),
+        ("*.example.org", "example.org", False),
+        ("*.example.org", "evilexample.org", False),
+        ("a.example.org", "*.example.org", True),
+        ("*.a.example.org", "*.example.org", True),
     ],
 )
-def test_rule_matches_its_hosts_and_ports(rule: str, host: str, port: int, *, allowed: bool) -> None:
-    assert hosts.parse(rule).matches(host, port) == allowed
+def test_rule_meets_a_refusal_of_a_part_of_its_hosts(rule: str, denied: str, *, meets: bool) -> None:
+    assert hosts.parse(rule).meets(hosts.parse(denied)) == meets
 
 
 @pytest.mark.parametrize(

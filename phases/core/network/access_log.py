@@ -1,4 +1,4 @@
-"""What a habitat's proxy let through and what it refused, from its log."""
+"""Reads the log of a habitat's proxy: which requests it allowed, and which it refused."""
 
 from __future__ import annotations
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from phases.core.errors import printable
 from phases.core.events.commits import ChangedFile, NewCommit, RepositoryChanged
 from phases.core.work.states import shown
+from phases.ui.tables import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def event(habitat: str, repository: RepositoryChanges) -> RepositoryChanged:
 def parts(repositories: Sequence[RepositoryChanges], *, wrap: bool) -> Iterator[RenderableType]:
     """Yield the table, then the commits and files of each repository. wrap: for a terminal, which has a width."""
     rows = [_row(repository) for repository in repositories]
-    yield _table(rows) if wrap else _plain(rows)
+    yield columns.columns(_HEADS, rows, wrap=wrap)
     for repository in repositories:
         if repository.commits or repository.files or repository.untracked:
             yield Text("")
@@ -78,23 +78,6 @@ def _number(count: int, more: str) -> Text:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def _table(rows: Sequence[tuple[Text, ...]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    for head in _HEADS:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _plain(rows: Sequence[tuple[Text, ...]]) -> Text:
-    """Return the table for a pipe, in which each repository is one line."""
-    lines = [_HEADS, *(tuple(cell.plain for cell in row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
-    padded = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return Text("\n".join(line.rstrip() for line in padded))
 
 
 def _lists(repository: RepositoryChanges) -> Iterator[Text]:

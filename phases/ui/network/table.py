@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from phases.core import command_form
 from phases.core.errors import printable
 from phases.core.events.network import HostRequested
+from phases.ui.tables import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ def parts(name: str, log: AccessLog, changes: HostChanges, habitat: Habitat, *, 
     """Yield the table, and what a person can do. wrap: for a terminal, which has a width."""
     rows = [_row(row) for row in log.requests]
     if rows:
-        yield _table(rows) if wrap else _plain(rows)
+        yield columns.columns(_HEADS, rows, wrap=wrap)
     else:
         yield Text("it has asked for no host since its proxy was created")
     if log.others:
@@ -92,20 +92,3 @@ def _outcome(row: HostRequests) -> Text:
 
 def _time(at: datetime) -> Text:
     return Text(f"{at.astimezone():%d %b %H:%M:%S}")
-
-
-def _table(rows: Sequence[tuple[Text, ...]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    for head in _HEADS:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _plain(rows: Sequence[tuple[Text, ...]]) -> Text:
-    """Return the table for a pipe, in which each row is one line."""
-    lines = [_HEADS, *(tuple(cell.plain for cell in row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
-    padded = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return Text("\n".join(line.rstrip() for line in padded))

@@ -1,1 +1,1 @@
-"""What the programs of a container may do and reach."""
+"""The restrictions and limits of containers."""

@@ -1,4 +1,4 @@
-"""What a container is held to: the restrictions that it is created with, and the limits that some engines change."""
+"""The restrictions that a container is created with, and the limits that some engines can change."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def container(
     restrictions: Restrictions,
     ports: Sequence[Port],
 ) -> dict[str, Any]:
-    """Return the body for a new container, that runs as root, without the image's entrypoint."""
+    """Return the body for a new container that runs as root, without the image's entrypoint."""
     host: dict[str, Any] = {
         "Mounts": [_mount(mount) for mount in mounts if not isinstance(mount, Tmpfs)],
         "Tmpfs": {mount.dest: mount.options for mount in mounts if isinstance(mount, Tmpfs)},
